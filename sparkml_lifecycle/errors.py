@@ -1,0 +1,89 @@
+"""Every error the package raises, as one tree.
+
+::
+
+    LifecycleError
+    ├── InvalidInput (ValueError)          a bad name, key, value, URI or argument
+    │   ├── FilterError                    a search filter that cannot be read
+    │   ├── ConfigError                    a conf file or environment variable that cannot be read
+    │   └── SchemaError                    columns or types that do not fit the model's signature
+    ├── NotFound (KeyError)                no such experiment, run, artifact, model or file
+    ├── AlreadyExists (FileExistsError)    the name or directory is taken
+    ├── Conflict (RuntimeError)            somebody else committed first and the change no longer applies
+    ├── ConsentRequired (PermissionError)  code would run out of a model directory
+    ├── MissingLibrary (ImportError)       a framework, jar or Java that is not installed
+    ├── FormatError (ValueError)           a broken MLmodel, a lake of a newer format
+    ├── StorageError (OSError)             the storage refused to read or write
+    └── ScoringError (RuntimeError)        a model raised while it predicted
+
+A user who wants to handle everything writes ``except LifecycleError``; one who knows Python's own exceptions may catch
+those. Each carries exactly one message, so each pickles and crosses from Spark's executors to the driver.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LifecycleError(Exception):
+    """Base of every error of this package; ``str(error)`` says what was asked, what was found and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidInput(LifecycleError, ValueError):
+    """An argument, name, key, value or URI that is not allowed."""
+
+
+class FilterError(InvalidInput):
+    """A search filter that cannot be read; the message marks the place."""
+
+
+class ConfigError(InvalidInput):
+    """A conf file or environment variable with an unknown key or a value of the wrong type."""
+
+
+class SchemaError(InvalidInput):
+    """Columns or types that do not fit a model's signature."""
+
+
+class NotFound(LifecycleError, KeyError):
+    """Something that was asked for by name or id does not exist."""
+
+
+class AlreadyExists(LifecycleError, FileExistsError):
+    """A name or directory that is taken."""
+
+
+class Conflict(LifecycleError, RuntimeError):
+    """Somebody else committed first, and the change no longer applies."""
+
+
+class ConsentRequired(LifecycleError, PermissionError):
+    """Code would run out of a model directory, and nobody has agreed to that."""
+
+
+class MissingLibrary(LifecycleError, ImportError):
+    """A library, jar or Java that the call needs is not installed."""
+
+
+class FormatError(LifecycleError, ValueError):
+    """Files that are broken, or written by a newer version of this package."""
+
+
+class StorageError(LifecycleError, OSError):
+    """The storage refused to read or write."""
+
+
+class ScoringError(LifecycleError, RuntimeError):
+    """A model raised while it predicted; the message names the model and the method, never the row."""
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """``" Did you mean 'x'?"`` for the nearest known name, else an empty text."""
+    near = difflib.get_close_matches(wrong, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

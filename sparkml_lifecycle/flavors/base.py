@@ -1,0 +1,100 @@
+"""What a flavor is: one framework's files, its own loader, its own predict, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+BatchForm = Literal["numpy", "pandas", "arrow"]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a flavor wrote, for the manifest.
+
+    Attributes
+    ----------
+    conf : mapping
+        The flavor's own entry under ``flavors:`` in ``MLmodel`` (MLflow's keys where MLflow knows the framework).
+    pyfunc : mapping
+        What the flavor adds to the ``python_function`` entry beside ``loader_module`` (``data``, ``model_path`` …).
+    runs_code : bool
+        Whether loading these files runs code out of the directory (a pickle), so that loading asks for consent.
+    code : mapping
+        Files to put into the directory's ``code/``, name to content: a loader for programs without this package.
+    """
+
+    conf: Mapping[str, Any]
+    pyfunc: Mapping[str, Any] = field(default_factory=dict)
+    runs_code: bool = False
+    code: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """Options a flavor may look at; it ignores what it does not know."""
+
+    allow_code: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Flavor(Protocol):
+    """One framework. A class with these attributes and methods and a row in :mod:`sparkml_lifecycle.flavors` is a flavor.
+
+    It never mentions signatures, requirements, code paths or examples: those are written once, in
+    :mod:`sparkml_lifecycle.package`. It imports its framework inside its methods.
+
+    Attributes
+    ----------
+    name : str
+        The key under ``flavors:`` in ``MLmodel``.
+    loader_module : str
+        What ``python_function`` names, such as ``mlflow.sklearn``.
+    packages : tuple of str
+        Distribution names whose versions decide the answers; the first is the framework's own.
+    wants : {"numpy", "pandas", "arrow"}
+        The form of the batch that :meth:`predict` takes: a float64 2-d array, a DataFrame or a ``pyarrow.Table``.
+    methods : tuple of str
+        The predict methods that ``predict_fn`` may name; the first is the default.
+    """
+
+    name: ClassVar[str]
+    loader_module: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    wants: ClassVar[BatchForm]
+    methods: ClassVar[tuple[str, ...]]
+
+    def matches(self, model: object) -> bool:
+        """Whether this flavor saves such a model; must not import the framework (look at ``type(model).__mro__``)."""
+        ...
+
+    def save(self, model: Any, directory: Path, options: SaveOptions) -> Saved:
+        """Write the model's files into an existing directory."""
+        ...
+
+    def load(self, directory: Path, conf: Mapping[str, Any], allow_code: bool) -> Any:
+        """The framework's own object from a directory and the flavor's entry ``conf``."""
+        ...
+
+    def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:
+        """Answers for a batch in the wanted form: a 1-d or 2-d array, a DataFrame, or a dict of arrays; one per row, in order."""
+        ...
+
+    def feature_names(self, model: Any) -> list[str] | None:
+        """The names of the columns the model was trained on, in order, or None if it does not know them."""
+        return None
+
+    def answers_missing(self, model: Any) -> bool | None:
+        """Whether the framework answers rows with missing values; None where only trying a row can tell.
+
+        Where it does not, rows with a null are left out of the batch and answer null.
+        """
+        return None
+
+    def limit_threads(self, model: Any, threads: int) -> None:
+        """Hold the model's own thread pool to ``threads``; runs once per worker process, after loading."""
+
+    def tuning(self, model: Any) -> Mapping[str, Any]:
+        """What the files do not hold but the answers depend on, kept under our key in ``MLmodel``."""
+        return {}

@@ -1,0 +1,161 @@
+"""scikit-learn: skops by default, a pickle only by consent."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sparkml_lifecycle.errors import ConsentRequired, FormatError
+from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
+
+# skops 0.16 does not know these compiled classes of scikit-learn; their content is checked after loading instead.
+_CHECKED = {"sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}
+
+
+class SklearnFlavor(Flavor):
+    """Estimators and pipelines of scikit-learn, and whatever else derives from ``BaseEstimator``."""
+
+    name: ClassVar[str] = "sklearn"
+    loader_module: ClassVar[str] = "mlflow.sklearn"
+    packages: ClassVar[tuple[str, ...]] = ("scikit-learn", "numpy", "scipy")
+    wants: ClassVar[BatchForm] = "pandas"
+    methods: ClassVar[tuple[str, ...]] = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform", "score_samples")
+
+    def matches(self, model: object) -> bool:
+        """Whether it derives from ``sklearn.base.BaseEstimator``."""
+        return any(c.__module__ == "sklearn.base" and c.__name__ == "BaseEstimator" for c in type(model).__mro__)
+
+    def save(self, model: Any, directory: Path, options: SaveOptions) -> Saved:
+        """Write ``model.skops``, or ``model.pkl`` where skops cannot hold the model and pickling was agreed to."""
+        import sklearn
+
+        form = options.options.get("serialization_format", "skops")
+        conf: dict[str, Any] = {"sklearn_version": sklearn.__version__}
+        if form == "skops":
+            reason, trusted = _write_skops(model, directory / "model.skops")
+            if reason is None:
+                conf |= {"pickled_model": "model.skops", "serialization_format": "skops", "skops_trusted_types": trusted}
+                return Saved(conf, {"model_path": "model.skops", "predict_fn": "predict"})
+            (directory / "model.skops").unlink(missing_ok=True)
+            if not options.allow_code:
+                raise ConsentRequired(
+                    f"This {type(model).__name__} cannot be saved without a pickle: {reason}. A pickle runs code when it is loaded; "
+                    "agree with allow_code=True here and where it is loaded (or SPARKML_ALLOW_CODE=1)."
+                )
+        elif not options.allow_code:
+            raise ConsentRequired(f"serialization_format={form!r} writes a pickle, which runs code when it is loaded: agree with allow_code=True.")
+        import cloudpickle
+
+        (directory / "model.pkl").write_bytes(cloudpickle.dumps(model))
+        conf |= {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"}
+        return Saved(conf, {"model_path": "model.pkl", "predict_fn": "predict"}, runs_code=True)
+
+    def load(self, directory: Path, conf: Mapping[str, Any], allow_code: bool) -> Any:
+        """The estimator; a pickle, or types that skops does not trust, only with consent."""
+        path = directory / str(conf.get("pickled_model", "model.pkl"))
+        if not path.is_file():
+            raise FormatError(f"MLmodel names the file {path.name!r}, which is not in {str(directory)!r}.")
+        if path.suffix == ".skops" or conf.get("serialization_format") == "skops":
+            return _read_skops(path, allow_code)
+        if not allow_code:
+            raise ConsentRequired(
+                f"{path.name} is a pickle, which runs code when it is loaded. If you trust where it came from: allow_code=True, or SPARKML_ALLOW_CODE=1."
+            )
+        import cloudpickle
+
+        return cloudpickle.loads(path.read_bytes())
+
+    def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:
+        """The estimator's own method; probabilities as a dict named by class."""
+        answers = getattr(model, method)(batch, **params)
+        if method in ("predict_proba", "predict_log_proba") and isinstance(answers, np.ndarray) and hasattr(model, "classes_"):
+            return {str(label): answers[:, i] for i, label in enumerate(model.classes_)}
+        return answers.toarray() if hasattr(answers, "toarray") else answers
+
+    def feature_names(self, model: Any) -> list[str] | None:
+        """``feature_names_in_``, where the model was trained on named columns."""
+        names = getattr(model, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
+
+    def limit_threads(self, model: Any, threads: int) -> None:
+        """Set every ``n_jobs`` inside the model; OpenMP and BLAS are held by the worker's environment."""
+        jobs = {name: threads for name, value in model.get_params(deep=True).items() if name.split("__")[-1] == "n_jobs" and value is not None}
+        if jobs:
+            model.set_params(**jobs)
+
+
+def _write_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
+    """Write with skops and try to read it back: the reason why that does not work, and the types that were checked."""
+    import skops.io
+
+    try:
+        skops.io.dump(model, path)
+        untrusted = set(skops.io.get_untrusted_types(file=path))
+        if not untrusted <= _CHECKED:
+            return f"skops does not trust {', '.join(sorted(untrusted - _CHECKED))}", []
+        skops.io.load(path, trusted=sorted(untrusted))
+    except Exception as error:  # skops raises what the pickled objects raise
+        return f"skops cannot hold it ({type(error).__name__}: {str(error)[:200]})", []
+    return None, sorted(untrusted)
+
+
+def _read_skops(path: Path, allow_code: bool) -> Any:
+    import skops.io
+
+    untrusted = set(skops.io.get_untrusted_types(file=path))
+    strangers = sorted(untrusted - _CHECKED)
+    if strangers and not allow_code:
+        raise ConsentRequired(f"{path.name} holds types that are not known to be safe: {', '.join(strangers)}. If you trust them: allow_code=True, or SPARKML_ALLOW_CODE=1.")
+    model = skops.io.load(path, trusted=sorted(untrusted))
+    if untrusted & _CHECKED:
+        _check_trees(model)
+    return model
+
+
+def _check_trees(model: Any) -> None:
+    """Every child and feature index of every tree: compiled code follows them without looking.
+
+    Raises
+    ------
+    FormatError
+        If an index points outside its tree or back up it.
+    """
+    seen: set[int] = set()
+    stack = [model]
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or isinstance(item, (str, bytes, int, float, bool, type(None))):
+            continue
+        seen.add(id(item))
+        kind = f"{type(item).__module__}.{type(item).__name__}"
+        if kind == "sklearn.tree._tree.Tree":
+            _check_tree(item)
+        elif kind.endswith("predictor.TreePredictor"):
+            _check_predictor(item)
+        elif isinstance(item, Mapping):
+            stack.extend(item.values())
+        elif isinstance(item, (list, tuple, set, frozenset)) or (isinstance(item, np.ndarray) and item.dtype == object):
+            stack.extend(np.asarray(item, dtype=object).ravel().tolist() if isinstance(item, np.ndarray) else item)
+        elif hasattr(item, "__dict__"):
+            stack.extend(vars(item).values())
+
+
+def _check_tree(tree: Any) -> None:
+    left, right, feature = tree.children_left, tree.children_right, tree.feature
+    position = np.arange(tree.node_count)
+    leaf = (left == -1) & (right == -1)
+    inner = (left > position) & (left < tree.node_count) & (right > position) & (right < tree.node_count)
+    if not (leaf | (inner & (feature >= 0) & (feature < tree.n_features))).all():
+        raise FormatError("A tree in the model has a child or feature index outside its bounds: the file is damaged or was made to do harm.")
+
+
+def _check_predictor(predictor: Any) -> None:
+    nodes = predictor.nodes
+    count, position = len(nodes), np.arange(len(nodes))
+    left, right = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
+    inner = (left > position) & (left < count) & (right > position) & (right < count) & (nodes["feature_idx"].astype(np.int64) >= 0)
+    bitsets = max(len(predictor.raw_left_cat_bitsets), 1)
+    categorical = nodes["is_categorical"].astype(bool) & ~nodes["is_leaf"].astype(bool)
+    if not (nodes["is_leaf"].astype(bool) | inner).all() or (nodes["bitset_idx"][categorical].astype(np.int64) >= bitsets).any():
+        raise FormatError("A boosted tree in the model has an index outside its bounds: the file is damaged or was made to do harm.")

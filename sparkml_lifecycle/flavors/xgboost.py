@@ -1,0 +1,97 @@
+"""XGBoost: Booster and the scikit-learn classes, in XGBoost's own binary JSON (``.ubj``)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sparkml_lifecycle.errors import FormatError
+from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
+
+_CLASSES = ("XGBRegressor", "XGBClassifier", "XGBRanker", "XGBRFRegressor", "XGBRFClassifier", "XGBModel")
+
+
+class XGBoostFlavor(Flavor):
+    """``Booster``, ``XGBRegressor``, ``XGBClassifier``, ``XGBRanker`` and the random-forest variants.
+
+    A model that stopped early predicts with its best iteration, a Booster too; MLflow's own loader uses all its trees.
+    """
+
+    name: ClassVar[str] = "xgboost"
+    loader_module: ClassVar[str] = "mlflow.xgboost"
+    packages: ClassVar[tuple[str, ...]] = ("xgboost", "numpy", "scikit-learn")
+    wants: ClassVar[BatchForm] = "pandas"
+    methods: ClassVar[tuple[str, ...]] = ("predict", "predict_proba")
+
+    def matches(self, model: object) -> bool:
+        """Whether its class is one of XGBoost's."""
+        return any(c.__module__ in ("xgboost.core", "xgboost.sklearn") and c.__name__ in ("Booster", "XGBModel") for c in type(model).__mro__)
+
+    def save(self, model: Any, directory: Path, options: SaveOptions) -> Saved:
+        """Write ``model.ubj`` and, for the scikit-learn classes, what the file does not hold."""
+        import xgboost
+
+        model.save_model(directory / "model.ubj")
+        kind = next(c for c in type(model).__mro__ if c.__module__.startswith("xgboost."))
+        conf = {"data": "model.ubj", "model_class": f"{kind.__module__}.{kind.__name__}", "model_format": "ubj", "xgb_version": xgboost.__version__}
+        return Saved(conf, {"data": "model.ubj"})
+
+    def tuning(self, model: Any) -> Mapping[str, Any]:
+        """The value that means missing and whether categories are on: the file holds neither."""
+        if type(model).__name__ == "Booster":
+            return {}
+        missing = model.get_params().get("missing")
+        kept = {"enable_categorical": bool(model.get_params().get("enable_categorical"))}
+        return kept if missing is None or np.isnan(missing) else {**kept, "missing": float(missing)}
+
+    def load(self, directory: Path, conf: Mapping[str, Any], allow_code: bool) -> Any:
+        """The Booster or the scikit-learn object."""
+        import xgboost
+
+        path = directory / str(conf.get("data", "model.ubj"))
+        if not path.is_file():
+            raise FormatError(f"MLmodel names the file {path.name!r}, which is not in {str(directory)!r}.")
+        kind = str(conf.get("model_class", "xgboost.core.Booster")).rpartition(".")[2]
+        if kind != "Booster" and kind not in _CLASSES:
+            raise FormatError(f"MLmodel names the class {kind!r}; known are Booster, {', '.join(_CLASSES)}.")
+        model = getattr(xgboost, kind)()
+        try:
+            model.load_model(path)
+        except xgboost.core.XGBoostError as error:
+            raise FormatError(f"{path.name} is not a model that XGBoost {xgboost.__version__} reads.") from error
+        if kind != "Booster":
+            model.set_params(**{name: value for name, value in conf.get("tuning", {}).items() if name in ("missing", "enable_categorical")})
+        return model
+
+    def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:
+        """Predictions of the best iteration; several columns for multi-class probabilities."""
+        if type(model).__name__ != "Booster":
+            answers = getattr(model, method)(batch, **params)
+            if method == "predict_proba" and answers.ndim == 2:
+                return {str(label): answers[:, i] for i, label in enumerate(model.classes_)}
+            return answers
+        import xgboost
+
+        rounds = dict(params)
+        if "iteration_range" not in rounds and "best_iteration" in model.attributes():
+            rounds["iteration_range"] = (0, model.best_iteration + 1)
+        categorical = any(str(dtype) == "category" for dtype in getattr(batch, "dtypes", ()))
+        return model.predict(xgboost.DMatrix(batch, enable_categorical=categorical), **rounds)
+
+    def feature_names(self, model: Any) -> list[str] | None:
+        """The booster's feature names, where it was trained on named columns."""
+        booster = model if type(model).__name__ == "Booster" else model.get_booster()
+        return None if booster.feature_names is None else [str(name) for name in booster.feature_names]
+
+    def answers_missing(self, model: Any) -> bool | None:
+        """Trees always do; a linear booster takes missing for zero."""
+        return True
+
+    def limit_threads(self, model: Any, threads: int) -> None:
+        """Set the threads of the booster and of the scikit-learn class."""
+        if type(model).__name__ == "Booster":
+            model.set_param({"nthread": threads})
+        else:
+            model.set_params(n_jobs=threads)
+            model.get_booster().set_param({"nthread": threads})

@@ -1,0 +1,219 @@
+"""Rows on their way into a model: any container becomes an Arrow table, is matched to the signature, and is converted once.
+
+Columns are matched by name and types are checked from the two schemas, never from the values, so a call does not fail or
+change its answers because of which rows share a batch.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sparkml_lifecycle.errors import InvalidInput, SchemaError, did_you_mean
+from sparkml_lifecycle.model import types
+from sparkml_lifecycle.model.signature import Column, Signature, Tensor
+
+
+# The type of a column about which nothing is known: any type fits it.
+UNKNOWN = pa.null()
+
+
+def as_table(data: Any, names: Sequence[str] | None) -> pa.Table:
+    """Rows in any container as an Arrow table.
+
+    Parameters
+    ----------
+    data : pyarrow.Table, RecordBatch, pandas.DataFrame, Series, numpy array, dict of columns, list of dicts or of rows
+    names : sequence of str, optional
+        Column names for containers that have none, in order.
+    """
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if isinstance(data, np.ndarray):
+        return _from_array(data, names)
+    if isinstance(data, Mapping):
+        return pa.table({str(k): pa.array(np.atleast_1d(v) if np.ndim(v) < 2 else list(v), from_pandas=True) for k, v in data.items()})
+    import pandas as pd
+
+    if isinstance(data, pd.Series):
+        data = data.to_frame(data.name if data.name is not None else (names or ["0"])[0])
+    if isinstance(data, list):
+        data = pd.DataFrame(data) if data and isinstance(data[0], Mapping) else pd.DataFrame(data, columns=_fitting(names, data))
+    if isinstance(data, pd.DataFrame):
+        try:
+            return pa.Table.from_pandas(data.rename(columns=str), preserve_index=False).replace_schema_metadata(None)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            column = str(error.args[-1]) if error.args else ""
+            raise SchemaError(f"A column mixes values of several types, so it has none: {column[:200]}. Convert it first.") from None
+    raise InvalidInput(f"Rows cannot be taken from {type(data).__name__}: give a DataFrame, Arrow table, array, dict of columns or list of dicts.")
+
+
+def _fitting(names: Sequence[str] | None, rows: list[Any]) -> list[str] | None:
+    width = len(rows[0]) if rows and isinstance(rows[0], (list, tuple)) else 1
+    return list(names) if names is not None and len(names) == width else None
+
+
+def _from_array(data: np.ndarray, names: Sequence[str] | None) -> pa.Table:
+    matrix = data.reshape(-1, 1) if data.ndim == 1 else data
+    if matrix.ndim != 2:
+        return pa.table({(names or ["0"])[0]: pa.array(matrix.tolist())})
+    labels = list(names) if names is not None and len(names) == matrix.shape[1] else [str(i) for i in range(matrix.shape[1])]
+    return pa.table([pa.array(matrix[:, i], from_pandas=True) for i in range(matrix.shape[1])], names=labels)
+
+
+def conform(table: pa.Table, signature: Signature) -> pa.Table:
+    """``table`` with exactly the signature's columns, in its order and types.
+
+    Raises
+    ------
+    SchemaError
+        For a missing column, a wrong number of unnamed columns, or a type that would lose values.
+    """
+    columns = signature.columns
+    if columns is None:
+        return _conform_tensor(table, signature.inputs[0]) if signature.inputs and isinstance(signature.inputs[0], Tensor) else table
+    if signature.names is None:
+        if len(columns) != table.num_columns:
+            raise SchemaError(f"The model takes {len(columns)} columns, found {table.num_columns}: {', '.join(table.column_names)}.")
+        table = table.rename_columns([str(i) for i in range(len(columns))])
+        columns = tuple(Column(str(i), c.type, c.required, c.nullable, c.categories, c.ordered) for i, c in enumerate(columns))
+    _check_columns(table.schema, columns)
+    arrays = []
+    for column in columns:
+        index = table.schema.get_field_index(column.name)
+        arrays.append(pa.nulls(table.num_rows, column.type) if index < 0 else cast(table.column(index), column.type))
+    return pa.table(arrays, names=[str(c.name) for c in columns])
+
+
+def check_schema(schema: pa.Schema, signature: Signature) -> None:
+    """Compare a table's schema with the signature without touching a row.
+
+    Raises
+    ------
+    SchemaError
+        As :func:`conform`.
+    """
+    if signature.names is not None and signature.columns:
+        _check_columns(schema, signature.columns)
+
+
+def _check_columns(schema: pa.Schema, columns: Sequence[Column]) -> None:
+    problems = []
+    for column in columns:
+        count = schema.names.count(column.name)
+        if count > 1:
+            problems.append(f"column {column.name!r} is there {count} times")
+        elif count == 0 and column.required:
+            problems.append(f"column {column.name!r} ({types.describe(column.type)}) is missing{did_you_mean(str(column.name), schema.names)}")
+        elif count and not types.widens(found := _value_type(schema.field(column.name).type), column.type):
+            problems.append(
+                f"column {column.name!r} is {types.describe(found)}, the model takes {types.describe(column.type)}: "
+                f"cast it, for example CAST({column.name} AS {types.describe(column.type)})"
+            )
+    if problems:
+        raise SchemaError(f"The columns do not fit the model: {'; '.join(problems)}. Found: {', '.join(schema.names)}.")
+
+
+def _value_type(found: pa.DataType) -> pa.DataType:
+    return found if pa.types.is_null(found) else types.plain(found)
+
+
+def _conform_tensor(table: pa.Table, tensor: Tensor) -> pa.Table:
+    wanted = pa.from_numpy_dtype(np.dtype(tensor.dtype))
+    width = tensor.shape[1] if len(tensor.shape) == 2 else 1
+    if table.num_columns == 1 and len(tensor.shape) > 1 and pa.types.is_list(_value_type(table.schema.field(0).type)):
+        found = table.schema.field(0).type.value_type
+        count = table.num_columns
+    else:
+        found = next((f.type for f in table.schema if not types.widens(_value_type(f.type), wanted)), wanted)
+        count = table.num_columns
+        if width not in (-1, count) and len(tensor.shape) == 2:
+            raise SchemaError(f"The model takes {width} columns of {tensor.dtype}, found {count}: {', '.join(table.column_names)}.")
+    if not types.widens(_value_type(found), types.plain(wanted)):
+        raise SchemaError(f"The model takes an array of {tensor.dtype}, found values of type {types.describe(_value_type(found))}: cast them first.")
+    return table
+
+
+def cast(values: pa.ChunkedArray | pa.Array, wanted: pa.DataType) -> pa.ChunkedArray | pa.Array:
+    """Values in a type that :func:`types.widens` allows."""
+    if values.type == wanted or pa.types.is_null(wanted):
+        return values
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(values.type):
+        # an instant without a zone is read as UTC, as sessions of this package have it
+        naive = pc.cast(values, pa.timestamp("us", tz=values.type.tz), safe=False)
+        return naive.cast(wanted) if (naive.type.tz is None) == (wanted.tz is None) or naive.type.tz else pc.assume_timezone(naive, "UTC")
+    return values.cast(wanted)
+
+
+def null_rows(table: pa.Table, columns: Collection[str]) -> np.ndarray | None:
+    """A mask of the rows that have a null in one of ``columns`` (NaN counts as one), or None if no row has."""
+    mask = None
+    for name in columns:
+        values = table.column(name)
+        if values.null_count or pa.types.is_floating(values.type):
+            nulls = pc.is_null(values, nan_is_null=True).to_numpy()
+            mask = nulls if mask is None else mask | nulls
+    return mask if mask is not None and mask.any() else None
+
+
+def to_pandas(table: pa.Table, columns: Sequence[Column] | None, answers_missing: Collection[str]) -> Any:
+    """A DataFrame whose dtypes depend on the signature alone.
+
+    Integers and booleans of the columns in ``answers_missing`` become float64, whether or not this batch holds a null,
+    because NaN is how frameworks spell a missing number; strings are objects with None; categories have the saved levels.
+    """
+    import pandas as pd
+
+    described = {column.name: column for column in columns or ()}
+    series: dict[str, Any] = {}
+    for name in table.column_names:
+        values = table.column(name)
+        column = described.get(name)
+        if column is not None and column.categories is not None:
+            series[name] = _categorical(values, column)
+        elif pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
+            series[name] = to_floats(values) if name in answers_missing else values.to_numpy(zero_copy_only=False) if values.null_count == 0 else values.to_pandas()
+        elif pa.types.is_floating(values.type):
+            series[name] = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
+        else:
+            series[name] = values.to_pandas(date_as_object=True)
+    return pd.DataFrame(series, index=pd.RangeIndex(table.num_rows), copy=False)
+
+
+def _categorical(values: pa.ChunkedArray, column: Column) -> Any:
+    import pandas as pd
+
+    levels = pa.array(column.categories, type=column.type)
+    codes = pc.index_in(values, value_set=levels.drop_null()).fill_null(-1).to_numpy().astype(np.int32)
+    return pd.Categorical.from_codes(codes, categories=pd.Index(list(column.categories or ())), ordered=column.ordered)
+
+
+def to_floats(values: pa.ChunkedArray) -> np.ndarray:
+    """Numbers, booleans or decimals as float64, nulls as NaN."""
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    floats: np.ndarray = values.cast(pa.float64(), safe=False).to_numpy()
+    return floats
+
+
+def to_numpy(table: pa.Table, tensor: Tensor | None) -> np.ndarray:
+    """All columns as one array: float64 of shape (rows, columns), or the tensor's dtype and shape."""
+    dtype = np.dtype(tensor.dtype) if tensor else np.dtype(np.float64)
+    first = table.schema.field(0).type if table.num_columns else pa.null()
+    if table.num_columns == 1 and (pa.types.is_list(first) or pa.types.is_fixed_size_list(first) or pa.types.is_large_list(first)):
+        shape = tensor.shape[1:] if tensor else (-1,)
+        rows = table.column(0).to_pylist()
+        return np.array(rows, dtype=dtype).reshape(len(rows), *shape) if rows else np.empty((0, *(max(s, 0) for s in shape)), dtype=dtype)
+    matrix = np.empty((table.num_rows, table.num_columns), dtype=dtype)
+    for i, values in enumerate(table.columns):
+        if dtype.kind == "f":
+            matrix[:, i] = to_floats(values) if not pa.types.is_floating(values.type) else values.to_numpy()
+        else:
+            matrix[:, i] = values.to_numpy()
+    return matrix[:, 0] if tensor and len(tensor.shape) == 1 else matrix

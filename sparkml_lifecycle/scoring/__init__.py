@@ -1,0 +1,1 @@
+"""Scoring: source, worker, column engine, target, job."""

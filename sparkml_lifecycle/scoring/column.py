@@ -1,0 +1,175 @@
+"""The column engine: a model as an Arrow UDF over columns of any DataFrame."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from sparkml_lifecycle.errors import InvalidInput, SchemaError
+from sparkml_lifecycle.model.signature import Column, Signature, Tensor
+from sparkml_lifecycle.package import PyFuncModel
+from sparkml_lifecycle.scoring.worker import ModelReference, Plan
+
+_PART = r"(?:`(?:[^`]|``)+`|\w+)"
+_PLAIN = re.compile(rf"(?:.* AS )?(?:{_PART}\.)*({_PART})")
+
+
+class ModelUdf:
+    """A model as a function of columns.
+
+    Call it with columns or their names, with one struct, or with nothing: then the columns are those of the model's
+    signature. Arguments that are plain columns bearing exactly the signature's names are matched by name, in any order;
+    otherwise they are matched by position.
+
+    Attributes
+    ----------
+    returnType : pyspark.sql.types.DataType
+        The type of the answers.
+    """
+
+    deterministic = True
+
+    def __init__(self, reference: ModelReference, names: Sequence[str] | None, optional: frozenset[str], result: Any, method: str | None, params: Mapping[str, Any]) -> None:
+        from pyspark.sql.pandas.types import to_arrow_type
+
+        self.returnType = result
+        self._names = list(names) if names is not None else None
+        self._optional = optional
+        arrow = to_arrow_type(result, timezone="UTC", prefers_large_types=False)
+        self._plan = Plan(reference, None, arrow, method, dict(params))
+        self._made: dict[tuple[str, ...] | None, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"ModelUdf({', '.join(self._names) if self._names is not None else '...'}) -> {self.returnType.simpleString()}"
+
+    def __call__(self, *columns: Any) -> Any:
+        from pyspark.sql import functions as F
+
+        if not columns:
+            if self._names is None:
+                raise InvalidInput("The model's signature has no column names, so the columns must be given: udf('a', 'b') or udf(struct('a', 'b')).")
+            if self._optional:
+                raise InvalidInput(f"The columns {', '.join(sorted(self._optional))} are optional, so say which are there: udf('a', 'b') or udf(struct('a', 'b')).")
+            columns = tuple(f"`{name.replace('`', '``')}`" for name in self._names)
+            return self._udf(tuple(self._names))(*columns)
+        if len(columns) == 1 and (self._names is None or len(self._names) != 1):
+            return self._udf(None)(*columns)
+        found = [_plain_name(column) for column in columns]
+        wanted = [F.col(c) if isinstance(c, str) else c for c in columns]
+        if self._names is None:
+            plain = [name for name in found if name is not None]
+            return self._udf(tuple(plain) if len(set(plain)) == len(columns) else None)(*wanted)
+        if sorted(str(name) for name in found) == sorted(self._names):
+            by_name = dict(zip(found, wanted, strict=True))
+            return self._udf(tuple(self._names))(*(by_name[name] for name in self._names))
+        self._check_positions(found)
+        return self._udf(tuple(self._names))(*wanted)
+
+    def _check_positions(self, found: Sequence[str | None]) -> None:
+        names = self._names or []
+        takes = f"The model takes {len(names)} columns: {', '.join(names)}."
+        if len(found) != len(names):
+            raise SchemaError(f"{takes} {len(found)} were given. Give all of them, or one struct with columns of those names.")
+        for position, (given, name) in enumerate(zip(found, names, strict=True)):
+            if given != name and given in names:
+                raise SchemaError(f"{takes} The argument at position {position} is the column {given!r}, but {name!r} belongs there: give all by name, or rename it.")
+
+    def _udf(self, names: tuple[str, ...] | None) -> Any:
+        if names not in self._made:
+            self._made[names] = make_udf(replace(self._plan, names=names), self.returnType)
+        return self._made[names]
+
+    # what spark.udf.register(name, udf) looks at
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The function that Spark registers for SQL; its arguments are matched by position."""
+        return self._registered.func  # type: ignore[no-any-return]
+
+    @property
+    def evalType(self) -> int:
+        """Spark's kind of UDF."""
+        return int(self._registered.evalType)
+
+    def asNondeterministic(self) -> "ModelUdf":
+        """Spark asks whether this exists; a model's answers are deterministic."""
+        return self
+
+    @property
+    def _registered(self) -> Any:
+        made = self._udf(tuple(self._names) if self._names is not None else None)
+        return getattr(made, "_udf_object", None) or made
+
+
+def make_udf(plan: Plan, result: Any) -> Any:
+    """An iterator Arrow UDF; the closure holds the plan alone."""
+    from pyspark.sql.functions import arrow_udf
+
+    def predict(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+        from sparkml_lifecycle.scoring.worker import score_columns
+
+        yield from score_columns(plan, batches)
+
+    return arrow_udf(predict, result)
+
+
+def _plain_name(column: Any) -> str | None:
+    """The name of a plain column, None for an expression."""
+    text = column if isinstance(column, str) else _text(column)
+    match = _PLAIN.fullmatch(text) if text is not None else None
+    if match is None:
+        return None
+    name = match[1]
+    return name[1:-1].replace("``", "`") if name.startswith("`") else name
+
+
+def _text(column: Any) -> str | None:
+    node = getattr(getattr(column, "_jc", None), "node", None)
+    if node is not None and node().getClass().getSimpleName() == "Literal":
+        return None
+    match = re.fullmatch(r"Column<'(.*)'>", repr(column), flags=re.DOTALL)
+    return match[1] if match else None
+
+
+def output_type(model: PyFuncModel, result_type: Any, predict_fn: str | None) -> Any:
+    """The Spark type of the answers: the asked one, else the signature's, else double (an array for probabilities).
+
+    Raises
+    ------
+    InvalidInput
+        If ``result_type`` is no Spark type.
+    """
+    from pyspark.sql import types as T
+
+    if result_type is None:
+        if predict_fn not in (None, model.default_method):
+            return T.ArrayType(T.DoubleType()) if "proba" in str(predict_fn) else T.DoubleType()
+        return _from_signature(model.signature)
+    if isinstance(result_type, str):
+        try:
+            return T._parse_datatype_string(result_type)
+        except Exception as error:
+            raise InvalidInput(f"result_type {result_type!r} is not a Spark type. Examples: 'double', 'array<double>', 'struct<label:string,p:double>'.") from error
+    if isinstance(result_type, type) and issubclass(result_type, T.DataType):
+        result_type = result_type()
+    if not isinstance(result_type, T.DataType):
+        raise InvalidInput(f"result_type must be a Spark type or its text, found {type(result_type).__name__}.")
+    return result_type
+
+
+def _from_signature(signature: Signature | None) -> Any:
+    from pyspark.sql import types as T
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    outputs = signature.outputs if signature else None
+    if not outputs:
+        return T.DoubleType()
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        value: Any = from_arrow_type(pa.from_numpy_dtype(first.dtype))
+        return T.ArrayType(value) if len(first.shape) > 1 else value
+    columns = [item for item in outputs if isinstance(item, Column)]
+    if len(columns) == 1:
+        return from_arrow_type(columns[0].type)
+    return T.StructType([T.StructField(str(c.name if c.name is not None else i), from_arrow_type(c.type)) for i, c in enumerate(columns)])

@@ -1,0 +1,160 @@
+"""The conf file of a batch scoring job, checked when it is read."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sparkml_lifecycle.errors import ConfigError, did_you_mean
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class Source(_Strict):
+    """What is scored.
+
+    Attributes
+    ----------
+    format : {"delta", "parquet", "csv", "json", "orc", "table", "sql"}
+    path : str
+        A path or storage URI; for ``table`` the table's name, for ``sql`` the query.
+    options : mapping
+        Options of Spark's reader.
+    """
+
+    path: str
+    format: Literal["delta", "parquet", "csv", "json", "orc", "table", "sql"] = "delta"
+    options: dict[str, str] = Field(default_factory=dict)
+
+
+class Target(_Strict):
+    """Where the predictions go: a Delta table by path.
+
+    Attributes
+    ----------
+    path : str
+    partition_by : list of str
+    """
+
+    path: str
+    partition_by: list[str] = Field(default_factory=list)
+
+
+class JobConf(_Strict):
+    """One batch scoring job; every key of the conf file is an attribute.
+
+    Attributes
+    ----------
+    model : str
+        The model's URI.
+    source, target : Source, Target
+    job : str
+        The job's name, recorded with its run.
+    mode : {"overwrite", "append"}
+        ``overwrite`` replaces the target in one commit; ``append`` adds the rows once per ``batch`` name.
+    batch : str or None
+        The batch's name; needed by ``append``.
+    keep : list of str or None
+        Source columns to keep beside the prediction; all of them where it is not given.
+    where : str or None
+        A SQL condition on the source's rows.
+    output : str
+        The name of the prediction column.
+    prefix : str
+        Put before the names of the prediction and its stamps, where they clash with the source's.
+    result_type : str or None
+        The prediction's Spark type; from the model's signature where it is not given.
+    predict_fn : str or None
+        The framework's method, such as ``predict_proba``.
+    params : mapping
+        Parameters of the model's signature.
+    tracking_uri : str or None
+        The lake in which the job is recorded.
+    allow_code : bool or None
+        Consent to code out of the model directory.
+    spark : mapping
+        Settings of the Spark session.
+    """
+
+    model: str
+    source: Source
+    target: Target
+    job: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "default"
+    mode: Literal["overwrite", "append"] = "overwrite"
+    batch: str | None = None
+    keep: list[str] | None = None
+    where: str | None = None
+    output: str = "prediction"
+    prefix: str = ""
+    result_type: str | None = None
+    predict_fn: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    tracking_uri: str | None = None
+    allow_code: bool | None = None
+    spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+def read_conf(path: str | Path, settings: list[str] | None = None) -> JobConf:
+    """Read and check a conf file; ``settings`` are ``key=value`` texts that win over it (``source.path=/data``).
+
+    Raises
+    ------
+    ConfigError
+        For a file that cannot be read, an unknown key or a wrong value: the message names key, value and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"Cannot read the conf file {str(path)!r}: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The conf file {str(path)!r} is not valid YAML: {str(error).splitlines()[0]}.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"The conf file {str(path)!r} must hold keys and values, found {type(content).__name__}.")
+    for setting in settings or []:
+        _override(content, setting)
+    return check(content, str(path))
+
+
+def check(content: dict[str, Any], where: str = "the conf") -> JobConf:
+    """A checked conf from a dictionary.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`read_conf`.
+    """
+    try:
+        conf = JobConf.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"In {where}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
+    if conf.mode == "append" and not conf.batch:
+        raise ConfigError(f"In {where}: mode 'append' needs a batch name, under which its rows are written once: batch: '2026-11-23'.")
+    if conf.mode == "overwrite" and conf.batch:
+        raise ConfigError(f"In {where}: 'batch' belongs to mode 'append'; mode is 'overwrite'.")
+    return conf
+
+
+def _override(content: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {setting!r}: the form is KEY=VALUE, for example --set model=runs:/<run_id>/model.")
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"--set {setting!r}: {parent!r} holds a value, not further keys.")
+    content[last] = yaml.safe_load(value) if value else ""
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        owner = {"source": Source, "target": Target}.get(str(problem["loc"][0]), JobConf) if len(problem["loc"]) > 1 else JobConf
+        known = list(owner.model_fields)
+        return f"unknown key {key!r}. Allowed: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"
+    if problem["type"] == "missing":
+        return f"the key {key!r} is missing"
+    return f"{key!r} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"

@@ -1,0 +1,249 @@
+"""A batch scoring job: reads its source, scores it with the column engine, writes Delta, and records itself as a run."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparkml_lifecycle import package, uris
+from sparkml_lifecycle.client import LifecycleClient, resolve
+from sparkml_lifecycle.errors import InvalidInput, LifecycleError, NotFound, SchemaError, ScoringError
+from sparkml_lifecycle.model import batch
+from sparkml_lifecycle.model.signature import Signature, from_spark_schema
+from sparkml_lifecycle.package import PyFuncModel
+from sparkml_lifecycle.scoring import column
+from sparkml_lifecycle.scoring.conf import JobConf, Source
+from sparkml_lifecycle.scoring.ship import ship
+from sparkml_lifecycle.settings import Settings
+
+EXPERIMENT = "scoring"
+STAMPS = ("model_name", "model_version", "model_run_id", "model_digest", "scored_at")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a job did.
+
+    Attributes
+    ----------
+    rows : int
+        Rows in the commit.
+    seconds : float
+        From reading the source to the commit.
+    version : int
+        The target's Delta version after the commit.
+    committed : bool
+        False where the batch was written before, so that nothing was.
+    model_uri, model_digest, target, engine, run_id : str
+    """
+
+    rows: int
+    seconds: float
+    version: int
+    committed: bool
+    model_uri: str
+    model_digest: str
+    target: str
+    engine: str
+    run_id: str
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows divided by seconds, the job's fixed seconds included."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None) -> Report:
+    """Run one batch scoring job.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        With Delta on its class path.
+    conf : JobConf
+    client : LifecycleClient, optional
+        The lake that records the job; that of the conf's ``tracking_uri`` where it is not given.
+
+    Raises
+    ------
+    SchemaError
+        If the source's columns do not fit the model: before anything is read.
+    ScoringError
+        If the model raises; nothing is committed.
+    """
+    client = client or LifecycleClient(conf.tracking_uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
+    run = client.create_run(experiment_id, run_name=conf.job, tags={"sparkml.job": conf.job})
+    run_id = run.info.run_id
+    try:
+        report = _score(spark, conf, client, run_id)
+    except BaseException as error:
+        client.set_tag(run_id, "sparkml.error", type(error).__name__)
+        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    client.log_batch(run_id, params=_params(conf, report))
+    for name, value in (("rows", report.rows), ("seconds", report.seconds), ("rows_per_second", report.rows_per_second)):
+        client.log_metric(run_id, name, value)
+    client.set_terminated(run_id)
+    return report
+
+
+def _params(conf: JobConf, report: Report) -> list[Any]:
+    from sparkml_lifecycle.entities import Param
+
+    said = {
+        "model": conf.model, "model_digest": report.model_digest, "source": conf.source.path, "source_format": conf.source.format,
+        "target": report.target, "target_version": str(report.version), "mode": conf.mode, "batch": conf.batch or "",
+        "where": conf.where or "", "engine": report.engine, "committed": str(report.committed).lower(),
+    }  # fmt: skip
+    return [Param(key, value[:6000]) for key, value in said.items() if value]
+
+
+def _score(spark: Any, conf: JobConf, client: LifecycleClient, run_id: str) -> Report:
+    started = time.perf_counter()
+    directory = resolve(conf.model, client)
+    consent = Settings.load().allow_code if conf.allow_code is None else conf.allow_code
+    model = package.read(directory, allow_code=consent)
+    rows = read_source(spark, conf.source)
+    if conf.where:
+        rows = rows.where(conf.where)
+    check_columns(rows, model)
+    scored = with_predictions(spark, rows, model, directory, conf, consent)
+    target = uris.normalise(conf.target.path)
+    before = _version(spark, target)
+    try:
+        _write(scored, target, conf)
+    except LifecycleError:
+        raise
+    except Exception as error:
+        raise _explained(error, conf) from error
+    after = _version(spark, target)
+    written = _rows_of(spark, target) if after != before else 0
+    seconds = time.perf_counter() - started
+    return Report(written, seconds, after or 0, after != before, conf.model, model.digest, target, "column", run_id)
+
+
+def read_source(spark: Any, source: Source) -> Any:
+    """The source as a DataFrame.
+
+    Raises
+    ------
+    NotFound
+        If there is no such path or table.
+    """
+    from pyspark.errors import AnalysisException
+
+    try:
+        if source.format == "table":
+            return spark.table(source.path)
+        if source.format == "sql":
+            return spark.sql(source.path)
+        return spark.read.format(source.format).options(**source.options).load(_for_spark(source.path))
+    except AnalysisException as error:
+        raise NotFound(f"The source {source.path!r} ({source.format}) cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _for_spark(path: str) -> str:
+    text = uris.normalise(path)
+    return f"s3a://{text.removeprefix('s3://')}" if text.startswith("s3://") else text
+
+
+def check_columns(rows: Any, model: PyFuncModel) -> None:
+    """Compare a DataFrame's columns with the model's signature, on the driver.
+
+    Raises
+    ------
+    SchemaError
+        Naming each column that is missing or has a type that would lose values.
+    """
+    import pyarrow as pa
+
+    found = pa.schema([pa.field(str(c.name), c.type) for c in from_spark_schema(rows.schema)])
+    batch.check_schema(found, model.signature or Signature())
+    missing = [name for name in model.input_names or [] if name not in found.names]
+    if model.signature is None and missing:
+        raise SchemaError(f"The columns {', '.join(missing)} are missing. Found: {', '.join(found.names)}.")
+
+
+def with_predictions(spark: Any, rows: Any, model: PyFuncModel, directory: Path, conf: JobConf, consent: bool) -> Any:
+    """``rows`` with the prediction and its stamps; of the source only the columns to keep.
+
+    Raises
+    ------
+    SchemaError
+        If a name clashes with a column of the source.
+    """
+    from pyspark.sql import functions as F
+
+    kept = rows.columns if conf.keep is None else conf.keep
+    unknown = [name for name in kept if name not in rows.columns]
+    if unknown:
+        raise SchemaError(f"'keep' names {', '.join(unknown)}, which the source does not have. It has: {', '.join(rows.columns)}.")
+    output = f"{conf.prefix}{conf.output}"
+    stamps = {f"{conf.prefix}{name}": value for name, value in _stamps(model, conf).items()}
+    clash = [name for name in (output, *stamps) if name.lower() in {k.lower() for k in kept}]
+    if clash:
+        raise SchemaError(f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:.")
+    result = column.output_type(model, conf.result_type, conf.predict_fn)
+    model.check_method(conf.predict_fn)
+    columns = model.signature.columns if model.signature else None
+    optional = frozenset(str(c.name) for c in columns or () if not c.required)
+    udf = column.ModelUdf(ship(spark, directory, consent), model.input_names, optional, result, conf.predict_fn, conf.params)
+    taken = [F.col(f"`{name}`") for name in model.input_names or rows.columns if name in rows.columns]
+    answer = udf(F.struct(*taken)) if optional or model.input_names is None else udf(*taken)
+    return rows.select(*(F.col(f"`{name}`") for name in kept), answer.alias(output), *(value.alias(name) for name, value in stamps.items()))
+
+
+def _stamps(model: PyFuncModel, conf: JobConf) -> Mapping[str, Any]:
+    from pyspark.sql import functions as F
+
+    found = uris.parse(conf.model)
+    name = found.name if isinstance(found, uris.ModelUri) else None
+    version = found.selector if isinstance(found, uris.ModelUri) else None
+    return {
+        "model_name": F.lit(name).cast("string"),
+        "model_version": F.lit(version).cast("string"),
+        "model_run_id": F.lit(model.manifest.run_id).cast("string"),
+        "model_digest": F.lit(model.digest),
+        "scored_at": F.current_timestamp(),
+    }
+
+
+def _write(scored: Any, target: str, conf: JobConf) -> None:
+    writer = scored.write.format("delta").mode(conf.mode)
+    if conf.target.partition_by:
+        writer = writer.partitionBy(*conf.target.partition_by)
+    if conf.mode == "overwrite":
+        writer = writer.option("overwriteSchema", "true")
+    else:
+        # Delta skips a transaction that it has seen, so a batch that runs again writes nothing
+        writer = writer.option("txnAppId", f"sparkml:batch:{conf.job}:{conf.batch}").option("txnVersion", "1")
+    writer.save(_for_spark(target))
+
+
+def _version(spark: Any, target: str) -> int | None:
+    from pyspark.errors import AnalysisException
+
+    try:
+        return int(spark.sql(f"DESCRIBE HISTORY delta.`{_for_spark(target)}` LIMIT 1").collect()[0]["version"])
+    except AnalysisException:
+        return None
+
+
+def _rows_of(spark: Any, target: str) -> int:
+    metrics = spark.sql(f"DESCRIBE HISTORY delta.`{_for_spark(target)}` LIMIT 1").collect()[0]["operationMetrics"]
+    return int(metrics.get("numOutputRows", 0))
+
+
+def _explained(error: Exception, conf: JobConf) -> LifecycleError:
+    """One line for the errors that a job meets: what the worker raised, without the rows that Spark might quote."""
+    text = str(error)
+    for line in reversed(text.splitlines()):
+        for kind in (SchemaError, ScoringError, InvalidInput):
+            marker = f"errors.{kind.__name__}: "
+            if marker in line:
+                return kind(line.split(marker, 1)[1])
+    first = text.splitlines()[0] if text else type(error).__name__
+    return ScoringError(f"The job {conf.job!r} failed and committed nothing: {type(error).__name__}: {first[:500]}")

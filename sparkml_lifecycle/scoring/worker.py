@@ -1,0 +1,137 @@
+"""Runs inside Spark's Python workers: loads a model once per process and scores Arrow batches.
+
+Everything here is reached by importing this module, because only what an importable module holds survives from one task
+to the next in a reused worker. What is pickled to it are strings and frozen dataclasses.
+"""
+
+import gc
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sparkml_lifecycle.model import answers
+from sparkml_lifecycle.package import PyFuncModel, read
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """Where a worker finds a model.
+
+    Attributes
+    ----------
+    digest : str
+        The content digest, which is the key in the worker's cache.
+    directory : str
+        A directory that workers see, or where ``archive`` is given the name under the files that Spark ships.
+    archive : bool
+        Whether the directory was shipped by Spark.
+    allow_code : bool
+        The driver's consent to code out of the directory.
+    cache_size : int
+        How many models a worker keeps.
+    """
+
+    digest: str
+    directory: str
+    archive: bool = False
+    allow_code: bool = False
+    cache_size: int = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker does with each batch.
+
+    Attributes
+    ----------
+    model : ModelReference
+    names : tuple of str or None
+        The names of the argument columns; None where they have none.
+    result : pyarrow.DataType
+        The type of the answers.
+    predict_fn : str or None
+    params : mapping
+    """
+
+    model: ModelReference
+    names: tuple[str, ...] | None
+    result: pa.DataType
+    predict_fn: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+_cache: OrderedDict[str, PyFuncModel] = OrderedDict()
+_lock = threading.Lock()
+
+
+def model_of(reference: ModelReference) -> PyFuncModel:
+    """The loaded model; loaded at most once per process while it stays in the cache.
+
+    After loading, all objects are frozen out of the garbage collector's sight: PySpark collects after every task, and
+    walking the objects of an imported framework costs more than a small task. At a swap they are thawed first, so that a
+    model with reference cycles is freed.
+    """
+    with _lock:
+        if reference.digest in _cache:
+            _cache.move_to_end(reference.digest)
+            return _cache[reference.digest]
+        gc.unfreeze()
+        while len(_cache) >= max(reference.cache_size, 1):
+            _cache.popitem(last=False)
+        gc.collect()
+        model = read(_directory_of(reference), allow_code=reference.allow_code, warn=False)
+        model.limit_threads(_task_cpus())
+        _cache[reference.digest] = model
+        gc.collect()
+        gc.freeze()
+        return model
+
+
+def _directory_of(reference: ModelReference) -> Path:
+    if not reference.archive:
+        return Path(reference.directory)
+    from pyspark import SparkFiles
+
+    return Path(SparkFiles.getRootDirectory()) / reference.directory
+
+
+def _task_cpus() -> int:
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    return task.cpus() if task is not None else 1
+
+
+def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]) -> Iterator[pa.Array]:
+    """Answers to batches of argument columns; runs once per task.
+
+    Raises
+    ------
+    SchemaError
+        If the columns' types do not fit the model's signature, at the first batch.
+    ScoringError
+        If the model raises.
+    """
+    model = model_of(plan.model)
+    for arrays in batches:
+        # Spark gives a single argument bare
+        table = _rows(arrays if isinstance(arrays, tuple) else (arrays,), plan.names, model)
+        found = model.predict_columns(table, plan.params, predict_fn=plan.predict_fn)
+        yield answers.to_type(found, plan.result)
+
+
+def _rows(arrays: tuple[pa.Array, ...], names: tuple[str, ...] | None, model: PyFuncModel) -> pa.Table:
+    """The arguments as a table; one struct stands for its fields unless the model takes a single struct."""
+    if len(arrays) == 1 and pa.types.is_struct(arrays[0].type) and not _takes_struct(model):
+        return pa.table(arrays[0].flatten(), names=[field.name for field in arrays[0].type])
+    return pa.table(list(arrays), names=list(names) if names else [str(i) for i in range(len(arrays))])
+
+
+def _takes_struct(model: PyFuncModel) -> bool:
+    columns = model.signature.columns if model.signature else None
+    return bool(columns and len(columns) == 1 and pa.types.is_struct(columns[0].type))

@@ -1,0 +1,114 @@
+"""Parses ``runs:/…``, ``models:/…`` and storage URIs; resolving them to files is the client's work."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from sparkml_lifecycle.errors import InvalidInput
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+_SAME_PLACE = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "viewfs": "hdfs"}
+
+
+@dataclass(frozen=True)
+class RunUri:
+    """``runs:/<run_id>/<path>``: a path below a run's artifacts."""
+
+    run_id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ModelUri:
+    """``models:/<name>/<version>``, ``models:/<name>/<Stage>``, ``models:/<name>/latest`` or ``models:/<name>@<alias>``."""
+
+    name: str
+    selector: str
+    is_alias: bool
+
+
+@dataclass(frozen=True)
+class StorageUri:
+    """A path on this machine or on a storage; ``text`` is its one normal spelling."""
+
+    text: str
+
+    @property
+    def scheme(self) -> str:
+        """``file`` for a local path, else the URI's scheme."""
+        return urlsplit(self.text).scheme if "://" in self.text else "file"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a path on this machine."""
+        return self.scheme == "file"
+
+
+def parse(uri: str | Path) -> RunUri | ModelUri | StorageUri:
+    """The parts of a URI.
+
+    Raises
+    ------
+    InvalidInput
+        If it is empty or its ``runs:`` or ``models:`` form is not complete.
+    """
+    text = str(uri)
+    if not text.strip():
+        raise InvalidInput("An empty URI was given; give a path, file:, s3://, runs:/<run_id>/<path> or models:/<name>/<version>.")
+    if text.startswith("runs:"):
+        return _run_uri(text)
+    if text.startswith("models:"):
+        return _model_uri(text)
+    return StorageUri(normalise(text))
+
+
+def _run_uri(text: str) -> RunUri:
+    run_id, _, path = text.removeprefix("runs:").strip("/").partition("/")
+    if not RUN_ID.fullmatch(run_id):
+        raise InvalidInput(f"{text!r} does not name a run. The form is runs:/<run_id of 32 hex digits>/<path>.")
+    return RunUri(run_id, check_relative(path) if path else "")
+
+
+def _model_uri(text: str) -> ModelUri:
+    rest = text.removeprefix("models:").strip("/")
+    name, at, alias = rest.rpartition("@")
+    if at and name and alias and "/" not in rest:
+        return ModelUri(name, alias, is_alias=True)
+    name, _, selector = rest.partition("/")
+    if not name or not selector or "/" in selector:
+        raise InvalidInput(f"{text!r} does not name a model. The forms are models:/<name>/<version, stage or 'latest'> and models:/<name>@<alias>.")
+    return ModelUri(name, selector, is_alias=False)
+
+
+def normalise(uri: str | Path) -> str:
+    """One spelling for one place: ``file:`` URIs and relative paths become absolute paths, ``s3a:`` becomes ``s3:``, no slash at the end."""
+    text = str(uri)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is None:
+        return str(Path(text).expanduser().absolute())
+    parts = urlsplit(text)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise InvalidInput(f"{text!r} names the host {parts.netloc!r}; a file: URI means this machine: file:///path.")
+        return str(Path(unquote(parts.path)).absolute())
+    scheme = _SAME_PLACE.get(parts.scheme, parts.scheme)
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def join(base: str, *parts: str) -> str:
+    """``base`` and the parts with single slashes between them."""
+    return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts if part.strip("/"))])
+
+
+def check_relative(path: str) -> str:
+    """``path`` with forward slashes, if it stays below where it starts.
+
+    Raises
+    ------
+    InvalidInput
+        If it is absolute, empty, or leaves the directory by ``..``.
+    """
+    clean = path.replace("\\", "/").rstrip("/")
+    if not clean or clean.startswith("/") or "\0" in clean or re.match(r"[A-Za-z]:", clean) or any(part in ("..", ".", "") for part in clean.split("/")):
+        raise InvalidInput(f"{path!r} is not a relative path below the artifacts (no leading '/', no '..', '.' or empty parts).")
+    return clean
