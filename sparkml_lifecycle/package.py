@@ -434,12 +434,10 @@ class PyFuncModel:
         if self._signature.inputs is not None:
             table = batch.conform(table, self._signature)
         elif self._names is not None:
-            missing = [name for name in self._names if name not in table.column_names]
-            if missing and len(self._names) == table.num_columns and table.column_names == [str(i) for i in range(table.num_columns)]:
+            if len(self._names) == table.num_columns and table.column_names == [str(i) for i in range(table.num_columns)]:
                 table = table.rename_columns(self._names)
             else:
-                untyped = tuple(Column(n, table.schema.field(n).type if n in table.column_names else batch.UNKNOWN) for n in self._names)
-                table = batch.conform(table, Signature(untyped))
+                table = batch.conform(table, Signature(tuple(Column(name, batch.UNKNOWN) for name in self._names)))
         return table, batch.null_rows(table, self._refusing(table))
 
     def _to_form(self, table: Any) -> Any:

@@ -10,7 +10,16 @@ from sparkml_lifecycle.errors import ConsentRequired, FormatError, InvalidInput,
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
 from sparkml_lifecycle.flavors.genmodel import GENMODEL, LOADER, MOJO, SCORER_JAR, genmodel_jar, is_known_genmodel
 
-_CATEGORIES = ("Binomial", "Multinomial", "Ordinal", "Regression", "AnomalyDetection", "Clustering", "AutoEncoder", "DimReduction")
+_CATEGORIES = (
+    "Binomial",
+    "Multinomial",
+    "Ordinal",
+    "Regression",
+    "AnomalyDetection",
+    "Clustering",
+    "AutoEncoder",
+    "DimReduction",
+)
 _LEVELS_KEPT = 1000  # of a column, in MLmodel; the MOJO has them all
 
 
@@ -45,16 +54,31 @@ class H2OFlavor(Flavor):
             (directory / GENMODEL).write_bytes(genmodel_jar())
         else:
             if not model.have_mojo:
-                raise InvalidInput(f"H2O cannot export this {model.algo} model as a MOJO, which is the form that scores without an H2O server.")
-            model.download_mojo(path=str(directory / MOJO), get_genmodel_jar=True, genmodel_name=str(directory / GENMODEL))
+                raise InvalidInput(
+                    f"H2O cannot export this {model.algo} model as a MOJO, which is the form that scores without an H2O server."
+                )
+            model.download_mojo(
+                path=str(directory / MOJO), get_genmodel_jar=True, genmodel_name=str(directory / GENMODEL)
+            )
         shutil.copyfile(SCORER_JAR, directory / SCORER_JAR.name)
         scorer = _open(directory)
         if scorer.category not in _CATEGORIES:
-            raise InvalidInput(f"A MOJO of the kind {scorer.category} ({scorer.algorithm}) cannot be scored; these can: {', '.join(_CATEGORIES)}.")
+            raise InvalidInput(
+                f"A MOJO of the kind {scorer.category} ({scorer.algorithm}) cannot be scored; these can: {', '.join(_CATEGORIES)}."
+            )
         columns = []
         for name in scorer.features:
             levels = scorer.domains.get(name)
-            columns.append({"name": name} | ({} if levels is None else {"levels": levels} if len(levels) <= _LEVELS_KEPT else {"level_count": len(levels)}))
+            columns.append(
+                {"name": name}
+                | (
+                    {}
+                    if levels is None
+                    else {"levels": levels}
+                    if len(levels) <= _LEVELS_KEPT
+                    else {"level_count": len(levels)}
+                )
+            )
         conf = {
             "data": MOJO, "h2o_version": scorer.version, "model_category": scorer.category, "algo": scorer.algorithm,
             "columns": columns, "offset_column": scorer.offset, "response": scorer.response, "labels": scorer.labels,

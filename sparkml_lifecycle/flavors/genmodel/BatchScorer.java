@@ -64,7 +64,7 @@ public final class BatchScorer {
       positions[j] = mapping.get(names[j]);
       if (explicit && domains[j] != null) encoded[j] = encode(encoders.get(positions[j]), domains[j]);
     }
-    answers = model.getOutputNames().length;
+    answers = outputs().length;
   }
 
   private static MojoModel load(String path) throws IOException {
@@ -121,10 +121,15 @@ public final class BatchScorer {
     return model.isSupervised() ? model.getResponseName() : null;
   }
 
-  /** The columns of H2O's own answer; genmodel's names for them differ in two cases. */
+  /** The columns of H2O's own answer; genmodel's names for them differ in two cases. None for a model of another use. */
   public String[] outputs() {
     if (model.getModelCategory() == ModelCategory.Clustering) return new String[] {"predict"};
-    return quasibinomial() ? new String[] {"predict", "p0", "p1"} : model.getOutputNames();
+    if (quasibinomial()) return new String[] {"predict", "p0", "p1"};
+    try {
+      return model.getOutputNames();
+    } catch (UnsupportedOperationException e) {
+      return new String[0];
+    }
   }
 
   /** The labels of an output that is an index of one, else null. */

@@ -39,6 +39,8 @@ def genmodel_jar() -> bytes:
     try:
         path = distribution("h2o").locate_file("h2o/backend/bin/h2o.jar")
     except PackageNotFoundError as error:
-        raise MissingLibrary("H2O's genmodel jar is in the h2o package: pip install h2o==3.46.0.11 (or 'sparkml-lifecycle[h2o]').") from error
+        raise MissingLibrary(
+            "H2O's genmodel jar is in the h2o package: pip install h2o==3.46.0.11 (or 'sparkml-lifecycle[h2o]')."
+        ) from error
     with zipfile.ZipFile(str(path)) as jar:
         return jar.read("www/3/h2o-genmodel.jar")

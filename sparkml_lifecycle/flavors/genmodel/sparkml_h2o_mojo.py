@@ -22,6 +22,8 @@ import pyarrow.compute as pc
 MODEL, GENMODEL, SCORER = "model.zip", "h2o-genmodel.jar", "sparkml-scorer.jar"
 _BUFFER = 1 << 19  # doubles in a buffer that Python and Java share: 4 MB
 _BOOLEANS = (("False", "True"), ("false", "true"), ("FALSE", "TRUE"), ("0", "1"))
+# What H2O reads a missing string of a DataFrame as: None in a column of objects, NaN in one of categories
+_MISSING = ("", "nan")
 
 _lock = threading.Lock()
 _classes: dict[str, Any] = {}
@@ -100,7 +102,7 @@ class MojoScorer:
         self.domains: dict[str, list[str]] = {name: levels for name, levels in domains.items() if levels is not None}
         self._levels = {name: pa.array(levels, pa.string()) for name, levels in self.domains.items()}
         self.outputs = _texts(java.outputs()) or []
-        self.labels: list[str] | None = _texts(java.labels(0))
+        self.labels: list[str] | None = _texts(java.labels(0)) if self.outputs else None
         if java.calibrated():
             self.outputs += [f"cal_{name}" for name in self.outputs[1:]]
         # made once: Java's collector, which runs rarely, decides when an array that was shared with it is freed
@@ -120,8 +122,8 @@ class MojoScorer:
         ----------
         table : pyarrow.Table
             The columns of :attr:`features`, in any order, others beside them. A level that was not seen in training
-            counts as missing. A missing level is the level ``""`` where the model knows one, because that is what
-            H2O makes of missing values in a pandas DataFrame.
+            counts as missing. A missing value is the level ``""`` or ``"nan"`` where the model knows that level,
+            because that is what ``H2OFrame`` makes of missing strings and categories in a pandas DataFrame.
 
         Returns
         -------
@@ -137,7 +139,9 @@ class MojoScorer:
         """
         missing = [name for name in self.features if name not in table.column_names]
         if missing:
-            raise ColumnError(f"The model needs the columns {', '.join(missing)}; found: {', '.join(table.column_names)}.")
+            raise ColumnError(
+                f"The model needs the columns {', '.join(missing)}; found: {', '.join(table.column_names)}."
+            )
         if _forked:
             raise _fork_error()
         table = table.select(self.features)
@@ -165,7 +169,9 @@ class MojoScorer:
         try:
             self._java.score(self._shared_in, self._shared_out, rows)
         except jpype.JException as error:
-            raise MojoError(f"H2O's genmodel failed to score a {self.algorithm} model: {error.getClass().getName()}") from None
+            raise MojoError(
+                f"H2O's genmodel failed to score a {self.algorithm} model: {error.getClass().getName()}"
+            ) from None
         answers[:] = self._out[: len(self.outputs) * rows].reshape(len(self.outputs), rows)
 
 
@@ -192,24 +198,31 @@ def _numbers(values: pa.Array, name: str) -> np.ndarray:
         values = values.cast(pa.timestamp("ms", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
     elif pa.types.is_boolean(kind):
         values = values.cast(pa.int8())
-    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
+    elif not (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+    ):
         raise ColumnError(f"The model takes numbers in the column {name!r}, found {kind}.")
     return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def _codes(values: pa.Array, name: str, levels: pa.Array) -> np.ndarray:
     """A categorical column as H2O holds it: the index of the level; NaN where it is missing or was not in training."""
-    if not pa.types.is_dictionary(values.type) and not _is_text(values.type):
-        values = values.dictionary_encode()
-    if not pa.types.is_dictionary(values.type):
+    if _is_text(values.type):
         return _lookup(values, levels)
-    codes = _lookup(pa.concat_arrays([(texts := _levels_text(values.dictionary, name, levels)), pa.nulls(1, texts.type)]), levels)
+    if pa.types.is_nested(values.type):
+        raise _no_category(values.type, name)
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    codes = _lookup(
+        pa.concat_arrays([(texts := _levels_text(values.dictionary, name, levels)), pa.nulls(1, texts.type)]), levels
+    )
     return codes[values.indices.cast(pa.int64()).fill_null(len(codes) - 1).to_numpy()]
 
 
 def _lookup(texts: pa.Array, levels: pa.Array) -> np.ndarray:
-    if pc.index(levels, "").as_py() >= 0:
-        texts = texts.fill_null("")
+    missing = next((level for level in _MISSING if pc.index(levels, level).as_py() >= 0), None)
+    if missing is not None:
+        texts = texts.fill_null(missing)
     return pc.index_in(texts, value_set=levels.cast(texts.type)).cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
@@ -225,10 +238,18 @@ def _levels_text(values: pa.Array, name: str, levels: pa.Array) -> pa.Array:
     if pa.types.is_floating(kind):
         values = pc.if_else(pc.is_nan(values), None, values)
         whole = pc.equal(values, pc.trunc(values))
-        return pc.if_else(whole, pc.if_else(whole, values, None).cast(pa.int64(), safe=False).cast(pa.string()), values.cast(pa.string()))
+        return pc.if_else(
+            whole,
+            pc.if_else(whole, values, None).cast(pa.int64(), safe=False).cast(pa.string()),
+            values.cast(pa.string()),
+        )
     if pa.types.is_integer(kind) or pa.types.is_null(kind):
         return values.cast(pa.string())
-    raise ColumnError(f"The model takes categories in the column {name!r}, found {kind}.")
+    raise _no_category(kind, name)
+
+
+def _no_category(kind: pa.DataType, name: str) -> ColumnError:
+    return ColumnError(f"The model takes categories in the column {name!r}, found {kind}.")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -246,7 +267,9 @@ def _scorer_class(genmodel: Path, scorer: Path) -> Any:
         _start_jvm()
         digest = ":".join(hashlib.sha256(jar.read_bytes()).hexdigest() for jar in (genmodel, scorer))
         if digest not in _classes:
-            urls = jpype.JArray(jpype.JClass("java.net.URL"))([jpype.java.io.File(str(jar.resolve())).toURI().toURL() for jar in (genmodel, scorer)])
+            urls = jpype.JArray(jpype.JClass("java.net.URL"))(
+                [jpype.java.io.File(str(jar.resolve())).toURI().toURL() for jar in (genmodel, scorer)]
+            )
             loader = jpype.JClass("java.net.URLClassLoader")(urls, jpype.java.lang.ClassLoader.getPlatformClassLoader())
             _classes[digest] = jpype.JClass("sparkml.BatchScorer", loader=loader)
         return _classes[digest]
@@ -274,7 +297,12 @@ def _find_jvm() -> str:
     homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
     homes += [Path(java).resolve().parent.parent] if java else []
     for home in homes:
-        for pattern in ("lib/server/libjvm.*", "bin/server/jvm.dll", "jre/lib/*/server/libjvm.*", "lib/*/server/libjvm.*"):
+        for pattern in (
+            "lib/server/libjvm.*",
+            "bin/server/jvm.dll",
+            "jre/lib/*/server/libjvm.*",
+            "lib/*/server/libjvm.*",
+        ):
             for found in sorted(home.glob(pattern)):
                 if found.suffix in (".so", ".dylib", ".dll"):
                     return str(found)
@@ -299,7 +327,9 @@ class _PyFunc:
 
         table = model_input if isinstance(model_input, pa.Table) else _table(model_input, self.scorer.features)
         answers = self.scorer.score(table)
-        return pd.DataFrame({name: values.to_pandas() if isinstance(values, pa.Array) else values for name, values in answers.items()})
+        return pd.DataFrame(
+            {name: values.to_pandas() if isinstance(values, pa.Array) else values for name, values in answers.items()}
+        )
 
 
 def _table(rows: Any, features: Sequence[str]) -> pa.Table:
