@@ -8,7 +8,17 @@ from typing import Any, ClassVar
 
 from sparkml_lifecycle.errors import ConsentRequired, FormatError, InvalidInput, MissingLibrary, SchemaError
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
-from sparkml_lifecycle.flavors.genmodel import GENMODEL, LOADER, MOJO, SCORER_JAR, genmodel_jar, is_known_genmodel
+from sparkml_lifecycle.flavors.genmodel import (
+    GENMODEL,
+    LOADER,
+    MOJO,
+    SCORER_JAR,
+    genmodel_jar,
+    is_known_genmodel,
+    is_our_loader,
+)
+
+__all__ = ["H2OFlavor", "is_our_loader"]
 
 _CATEGORIES = (
     "Binomial",
@@ -55,7 +65,8 @@ class H2OFlavor(Flavor):
         else:
             if not model.have_mojo:
                 raise InvalidInput(
-                    f"H2O cannot export this {model.algo} model as a MOJO, which is the form that scores without an H2O server."
+                    f"H2O cannot export this {model.algo} model as a MOJO, "
+                    "which is the form that scores without an H2O server."
                 )
             model.download_mojo(
                 path=str(directory / MOJO), get_genmodel_jar=True, genmodel_name=str(directory / GENMODEL)
@@ -64,7 +75,8 @@ class H2OFlavor(Flavor):
         scorer = _open(directory)
         if scorer.category not in _CATEGORIES:
             raise InvalidInput(
-                f"A MOJO of the kind {scorer.category} ({scorer.algorithm}) cannot be scored; these can: {', '.join(_CATEGORIES)}."
+                f"A MOJO of the kind {scorer.category} ({scorer.algorithm}) cannot be scored; "
+                f"these can: {', '.join(_CATEGORIES)}."
             )
         columns = []
         for name in scorer.features:
@@ -98,14 +110,16 @@ class H2OFlavor(Flavor):
         """
         if not (directory / MOJO).is_file():
             raise FormatError(
-                f"{str(directory)!r} holds no MOJO ({MOJO}). A model that MLflow saved is H2O's binary form, which only an H2O server of exactly "
-                f"version {conf.get('h2o_version', '(unknown)')} can read: there, model = mlflow.h2o.load_model(uri), then ml.h2o.save_model(model, 'dir')."
+                f"{str(directory)!r} holds no MOJO ({MOJO}). A model that MLflow saved is H2O's binary form, "
+                f"which only an H2O server of exactly version {conf.get('h2o_version', '(unknown)')} can read. "
+                "To convert it: model = mlflow.h2o.load_model(uri), then ml.h2o.save_model(model, 'dir')."
             )
         if not (directory / GENMODEL).is_file():
             raise FormatError(f"{GENMODEL} is not in {str(directory)!r}.")
         if not allow_code and not is_known_genmodel((directory / GENMODEL).read_bytes()):
             raise ConsentRequired(
-                f"{GENMODEL} in the model is none that is known to be H2O's, and a jar is code. If you trust where it came from: allow_code=True, or SPARKML_ALLOW_CODE=1."
+                f"{GENMODEL} in the model is none that is known to be H2O's, and a jar is code. "
+                "If you trust where it came from: allow_code=True, or SPARKML_ALLOW_CODE=1."
             )
         return _open(directory)
 

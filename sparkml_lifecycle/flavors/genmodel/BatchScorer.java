@@ -121,7 +121,7 @@ public final class BatchScorer {
     return model.isSupervised() ? model.getResponseName() : null;
   }
 
-  /** The columns of H2O's own answer; genmodel's names for them differ in two cases. None for a model of another use. */
+  /** The columns of H2O's own answer, where genmodel's differ in two cases; none for a model that answers no rows. */
   public String[] outputs() {
     if (model.getModelCategory() == ModelCategory.Clustering) return new String[] {"predict"};
     if (quasibinomial()) return new String[] {"predict", "p0", "p1"};

@@ -16,7 +16,7 @@ KNOWN_GENMODEL = {"3de87b826b8d8ec0fcde386a6526baa1cb6585a2dc68a651717dd7efeec97
 
 
 def is_our_loader(content: bytes) -> bool:
-    """Whether a file of a model directory's ``code/`` is the loader that this package ships, so that it needs no consent."""
+    """Whether a file of a model directory's ``code/`` is the loader that we ship, which needs no consent."""
     return hashlib.sha256(content).digest() == hashlib.sha256(LOADER.read_bytes()).digest()
 
 

@@ -207,6 +207,8 @@ def _numbers(values: pa.Array, name: str) -> np.ndarray:
 
 def _codes(values: pa.Array, name: str, levels: pa.Array) -> np.ndarray:
     """A categorical column as H2O holds it: the index of the level; NaN where it is missing or was not in training."""
+    if pa.types.is_string_view(values.type):
+        values = values.cast(pa.string())
     if _is_text(values.type):
         return _lookup(values, levels)
     if pa.types.is_nested(values.type):
@@ -257,7 +259,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _scorer_class(genmodel: Path, scorer: Path) -> Any:
-    """The Java class, from a class loader of its own for each pair of jars: models of several H2O versions live together."""
+    """The Java class, in a class loader of its own per pair of jars: models of several H2O versions live together."""
     for jar in (genmodel, scorer):
         if not jar.is_file():
             raise FileNotFoundError(f"{jar.name} is not in {str(jar.parent)!r}.")
@@ -277,8 +279,8 @@ def _scorer_class(genmodel: Path, scorer: Path) -> Any:
 
 def _fork_error() -> RuntimeError:
     return RuntimeError(
-        "This process was forked from one in which Java runs, and Java does not survive a fork. Load H2O models after forking, "
-        "or start processes with the 'spawn' method."
+        "This process was forked from one in which Java runs, and Java does not survive a fork. "
+        "Load H2O models after forking, or start processes with the 'spawn' method."
     )
 
 
@@ -310,8 +312,8 @@ def _find_jvm() -> str:
         return str(jpype.getDefaultJVMPath())
     except jpype.JVMNotFoundException:
         raise JavaMissing(
-            "Scoring an H2O model needs Java, which was not found: install a JRE (Debian, Ubuntu: apt-get install openjdk-17-jre-headless; "
-            "macOS: brew install openjdk@17) or point JAVA_HOME at one."
+            "Scoring an H2O model needs Java, which was not found: install a JRE (Debian, Ubuntu: "
+            "apt-get install openjdk-17-jre-headless; macOS: brew install openjdk@17) or point JAVA_HOME at one."
         ) from None
 
 

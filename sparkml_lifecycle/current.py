@@ -1,0 +1,83 @@
+"""The process's current lake, experiment and run stack: the one ambient place, and plain text only.
+
+MLflow's fluent API (``ml.log_metric(...)`` with no run in sight) cannot do without it. The tracking URI and the experiment
+belong to the process. Runs belong to a context (:mod:`contextvars`, so to a thread or an asyncio task); a thread that has
+started none of its own logs to the run of the main thread. A notebook may run each cell in a context of its own; there
+too the main thread's runs are the process's.
+"""
+
+import threading
+from contextvars import ContextVar
+
+from sparkml_lifecycle.settings import Settings
+
+_context_runs: ContextVar[tuple[str, ...] | None] = ContextVar("sparkml_runs", default=None)
+
+
+class _Process:
+    tracking_uri: str | None = None
+    experiment_id: str | None = None
+    runs: tuple[str, ...] = ()
+    last_run: str | None = None
+
+
+def tracking_uri() -> str:
+    """The current lake: what was set, else ``SPARKML_TRACKING_URI``, the conf file, or ``./mllake``."""
+    return _Process.tracking_uri or Settings.load().tracking_uri
+
+
+def set_tracking_uri(uri: str | None) -> None:
+    """Choose the lake for this process and forget the experiment, which belonged to the lake before; None: back to the settings."""
+    if uri != _Process.tracking_uri:
+        _Process.experiment_id = None
+    _Process.tracking_uri = uri
+
+
+def experiment_id() -> str | None:
+    """The experiment that was set, if one was."""
+    return _Process.experiment_id
+
+
+def set_experiment_id(experiment_id: str | None) -> None:
+    """Choose the experiment of the runs that this process starts."""
+    _Process.experiment_id = experiment_id
+
+
+def own_runs() -> tuple[str, ...]:
+    """The ids of the runs that this context has started and not ended, the innermost last."""
+    runs = _context_runs.get()
+    if runs is not None:
+        return runs
+    return _Process.runs if _in_main_thread() else ()
+
+
+def active_run_id() -> str | None:
+    """The innermost run of this context, else of the process, else None."""
+    runs = own_runs() or _Process.runs
+    return runs[-1] if runs else None
+
+
+def last_run_id() -> str | None:
+    """The run that was started or ended last in this process."""
+    return _Process.last_run
+
+
+def push_run(run_id: str) -> None:
+    """A run was started here."""
+    runs = (*own_runs(), run_id)
+    _context_runs.set(runs)
+    _Process.last_run = run_id
+    if _in_main_thread():
+        _Process.runs = runs
+
+
+def pop_run(run_id: str) -> None:
+    """A run was ended here; it may have been started in another context."""
+    remaining = tuple(known for known in own_runs() if known != run_id)
+    _context_runs.set(remaining or None)
+    _Process.last_run = run_id
+    _Process.runs = tuple(known for known in _Process.runs if known != run_id)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

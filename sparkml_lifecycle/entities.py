@@ -1,0 +1,218 @@
+"""Runs, experiments, metrics …: frozen dataclasses with MLflow's attribute names; times are milliseconds since 1970."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Generic, TypeVar
+
+from sparkml_lifecycle.errors import InvalidInput, did_you_mean
+
+T = TypeVar("T")
+
+
+class LifecycleStage:
+    """Whether an experiment or run is ``active`` or ``deleted``."""
+
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+class RunStatus(IntEnum):
+    """How far a run is; runs show it as text, ``"RUNNING"``."""
+
+    RUNNING = 1
+    SCHEDULED = 2
+    FINISHED = 3
+    FAILED = 4
+    KILLED = 5
+
+    @staticmethod
+    def from_string(status: str) -> "RunStatus":
+        """The status with that name.
+
+        Raises
+        ------
+        InvalidInput
+            If there is none.
+        """
+        names = [known.name for known in RunStatus]
+        if status not in names:
+            raise InvalidInput(f"{status!r} is not a run status. Allowed: {', '.join(names)}.{did_you_mean(status, names)}")
+        return RunStatus[status]
+
+    @staticmethod
+    def to_string(status: int) -> str:
+        """The status's name."""
+        return RunStatus(status).name
+
+    @staticmethod
+    def is_terminated(status: "int | str") -> bool:
+        """Whether a run with this status is over."""
+        known = RunStatus.from_string(status) if isinstance(status, str) else RunStatus(status)
+        return known in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+
+
+class ViewType(IntEnum):
+    """Which experiments or runs a search sees."""
+
+    ACTIVE_ONLY = 1
+    DELETED_ONLY = 2
+    ALL = 3
+
+    def sees(self, lifecycle_stage: str) -> bool:
+        """Whether the view has what is in that stage."""
+        return self is ViewType.ALL or (lifecycle_stage == LifecycleStage.ACTIVE) == (self is ViewType.ACTIVE_ONLY)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One logged value; ``timestamp`` in milliseconds."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int = 0
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a run; it never changes."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class RunTag:
+    """One tag of a run."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class ExperimentTag:
+    """One tag of an experiment."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named group of runs.
+
+    Attributes
+    ----------
+    experiment_id : str
+        A small number as text.
+    name : str
+    artifact_location : str
+        An absolute path or URI, made on reading.
+    lifecycle_stage : {"active", "deleted"}
+    creation_time, last_update_time : int
+        Milliseconds since 1970.
+    tags : dict of str to str
+    """
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+    lifecycle_stage: str = LifecycleStage.ACTIVE
+    creation_time: int | None = None
+    last_update_time: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is: names, status and times.
+
+    Attributes
+    ----------
+    run_id : str
+        UUIDv7 as 32 hex digits.
+    run_name, experiment_id, user_id : str
+    status : str
+        The name of a :class:`RunStatus`.
+    start_time : int
+        Milliseconds since 1970.
+    end_time : int or None
+    artifact_uri : str
+        An absolute path or URI, made on reading.
+    lifecycle_stage : {"active", "deleted"}
+    """
+
+    run_id: str
+    run_name: str
+    experiment_id: str
+    user_id: str
+    status: str
+    start_time: int
+    end_time: int | None
+    artifact_uri: str
+    lifecycle_stage: str = LifecycleStage.ACTIVE
+
+    @property
+    def run_uuid(self) -> str:
+        """MLflow's older name of ``run_id``."""
+        return self.run_id
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run logged: the last value of each metric, its parameters and tags."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """The data sets and models that a run read."""
+
+    dataset_inputs: tuple[Any, ...] = ()
+    model_inputs: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: ``run.info``, ``run.data`` and ``run.inputs``."""
+
+    info: RunInfo
+    data: RunData = field(default_factory=RunData)
+    inputs: RunInputs = field(default_factory=RunInputs)
+
+    def to_dictionary(self) -> dict[str, Any]:
+        """Plain dicts, as MLflow's method of that name gives."""
+        return {
+            "info": {**vars(self.info)},
+            "data": {"metrics": dict(self.data.metrics), "params": dict(self.data.params), "tags": dict(self.data.tags)},
+            "inputs": {"dataset_inputs": list(self.inputs.dataset_inputs), "model_inputs": list(self.inputs.model_inputs)},
+        }
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """An artifact: its path below the run's artifacts, and its size in bytes (None for a directory)."""
+
+    path: str
+    is_dir: bool
+    file_size: int | None
+
+
+class PagedList(list[T], Generic[T]):
+    """A page of a search; ``token`` asks for the next one and is None on the last."""
+
+    def __init__(self, items: Iterable[T] = (), token: str | None = None) -> None:
+        super().__init__(items)
+        self.token = token
+
+    def to_list(self) -> list[T]:
+        """A plain list."""
+        return list(self)
