@@ -15,12 +15,13 @@ _FLUENT = (
     "active_run", "create_experiment", "delete_experiment", "delete_run", "delete_tag", "end_run", "flush",
     "get_artifact_uri", "get_experiment", "get_experiment_by_name", "get_parent_run", "get_run", "get_tracking_uri",
     "last_active_run", "log_artifact", "log_artifacts", "log_dict", "log_figure", "log_image", "log_metric", "log_metrics",
-    "log_model", "log_param", "log_params", "log_table", "log_text", "save_model", "search_experiments", "search_runs",
+    "log_param", "log_params", "log_table", "log_text", "search_experiments", "search_runs",
     "set_experiment", "set_experiment_tag", "set_tag", "set_tags", "set_tracking_uri", "start_run",
 )  # fmt: skip
+_SAVING = ("log_model", "save_model")
 _FRAMEWORKS = ("h2o", "sklearn", "xgboost")
 
-__all__ = sorted([*_MODULES, *_CLIENT, *_FLUENT, *_FRAMEWORKS])  # noqa: PLE0605
+__all__ = sorted([*_MODULES, *_CLIENT, *_FLUENT, *_SAVING, *_FRAMEWORKS])
 
 
 def __getattr__(name: str) -> Any:
@@ -30,6 +31,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.client").LifecycleClient
     if name in _FLUENT:
         return getattr(importlib.import_module(f"{__name__}.fluent"), name)
+    if name in _SAVING:
+        return getattr(importlib.import_module(f"{__name__}.saving"), name)
     if name in _FRAMEWORKS:
         value = importlib.import_module(f"{__name__}.pyfunc").framework(name)
         globals()[name] = value

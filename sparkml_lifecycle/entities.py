@@ -37,7 +37,9 @@ class RunStatus(IntEnum):
         """
         names = [known.name for known in RunStatus]
         if status not in names:
-            raise InvalidInput(f"{status!r} is not a run status. Allowed: {', '.join(names)}.{did_you_mean(status, names)}")
+            raise InvalidInput(
+                f"{status!r} is not a run status. Allowed: {', '.join(names)}.{did_you_mean(status, names)}"
+            )
         return RunStatus[status]
 
     @staticmethod
@@ -192,8 +194,15 @@ class Run:
         """Plain dicts, as MLflow's method of that name gives."""
         return {
             "info": {**vars(self.info)},
-            "data": {"metrics": dict(self.data.metrics), "params": dict(self.data.params), "tags": dict(self.data.tags)},
-            "inputs": {"dataset_inputs": list(self.inputs.dataset_inputs), "model_inputs": list(self.inputs.model_inputs)},
+            "data": {
+                "metrics": dict(self.data.metrics),
+                "params": dict(self.data.params),
+                "tags": dict(self.data.tags),
+            },
+            "inputs": {
+                "dataset_inputs": list(self.inputs.dataset_inputs),
+                "model_inputs": list(self.inputs.model_inputs),
+            },
         }
 
 

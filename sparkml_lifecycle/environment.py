@@ -54,8 +54,16 @@ def environment_files(requirements: Iterable[str]) -> dict[str, str]:
 
     python = platform.python_version()
     lines = list(requirements)
-    conda = {"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": [f"python={python}", "pip", {"pip": lines}]}
-    env = {"python": python, "build_dependencies": ["pip", "setuptools", "wheel"], "dependencies": ["-r requirements.txt"]}
+    conda = {
+        "name": "mlflow-env",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={python}", "pip", {"pip": lines}],
+    }
+    env = {
+        "python": python,
+        "build_dependencies": ["pip", "setuptools", "wheel"],
+        "dependencies": ["-r requirements.txt"],
+    }
     return {
         "requirements.txt": "".join(f"{line}\n" for line in lines),
         "python_env.yaml": yaml.safe_dump(env, sort_keys=False),
@@ -75,7 +83,11 @@ def warn_about_versions(saved: Mapping[str, str], model: str) -> None:
             differing.append(f"{name} {wanted} (here {found})")
     if differing and model not in _warned:
         _warned.add(model)
-        warnings.warn(f"The model {model} was saved with {', '.join(differing)}; its answers may differ.", UserWarning, stacklevel=3)
+        warnings.warn(
+            f"The model {model} was saved with {', '.join(differing)}; its answers may differ.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 _warned: set[str] = set()

@@ -112,15 +112,19 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
     except LifecycleError:
         raise
     except OSError as error:
-        raise StorageError(f"The model cannot be saved at {str(target)!r}: {error.strerror or error}. Nothing was left there.") from error
+        raise StorageError(
+            f"The model cannot be saved at {str(target)!r}: {error.strerror or error}. Nothing was left there."
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return written
 
 
 def _write(model: Any, flavor: Flavor, directory: Path, description: Description) -> Manifest:
-    if isinstance(model, (str, Path)) and not description.consent:
-        raise ConsentRequired(f"A model from a source file runs its code, also for the trial at saving: agree with allow_code=True ({str(model)!r}).")
+    if isinstance(model, (str, Path)) and flavor.name == manifest.PYTHON_FUNCTION and not description.consent:
+        raise ConsentRequired(
+            f"A model from a source file runs its code, also for the trial at saving: agree with allow_code=True ({str(model)!r})."
+        )
     saved = flavor.save(model, directory, SaveOptions(description.consent, description.options))
     has_code = _write_code(saved, directory, description)
     needed = environment.requirements_of(model, flavor.packages)
@@ -134,7 +138,9 @@ def _write(model: Any, flavor: Flavor, directory: Path, description: Description
     return found
 
 
-def _manifest(flavor: Flavor, saved: Saved, description: Description, has_code: bool, tuning: Mapping[str, Any]) -> Manifest:
+def _manifest(
+    flavor: Flavor, saved: Saved, description: Description, has_code: bool, tuning: Mapping[str, Any]
+) -> Manifest:
     python_function = {
         "loader_module": flavor.loader_module,
         "python_version": sys.version.split()[0],
@@ -142,7 +148,11 @@ def _manifest(flavor: Flavor, saved: Saved, description: Description, has_code: 
         **saved.pyfunc,
         **({"code": "code"} if has_code else {}),
     }
-    native = {} if flavor.name == manifest.PYTHON_FUNCTION else {flavor.name: {**saved.conf, "code": "code" if has_code else None}}
+    native = (
+        {}
+        if flavor.name == manifest.PYTHON_FUNCTION
+        else {flavor.name: {**saved.conf, "code": "code" if has_code else None}}
+    )
     ours: dict[str, Any] = {"flavor": flavor.name, "versions": _versions(flavor.packages)}
     if saved.runs_code or description.code_paths:
         ours["runs_code"] = True
@@ -153,7 +163,11 @@ def _manifest(flavor: Flavor, saved: Saved, description: Description, has_code: 
         "model_uuid": uuid.uuid4().hex,
         "metadata": dict(description.metadata) or None,
     }
-    others |= {key: value for key, value in (("run_id", description.run_id), ("artifact_path", description.artifact_path)) if value}
+    others |= {
+        key: value
+        for key, value in (("run_id", description.run_id), ("artifact_path", description.artifact_path))
+        if value
+    }
     return Manifest({manifest.PYTHON_FUNCTION: python_function, **native}, None, ours, others)
 
 
@@ -195,12 +209,18 @@ def _write_example(example: Any, directory: Path) -> Any:
         rows = example[:_EXAMPLE_ROWS]
         (directory / EXAMPLE_FILE).write_text(json.dumps({"inputs": rows.tolist()}))
         return rows
-    if isinstance(example, Mapping) and all(not isinstance(v, (list, tuple)) and not hasattr(v, "__len__") for v in example.values()):
+    if isinstance(example, Mapping) and all(
+        not isinstance(v, (list, tuple)) and not hasattr(v, "__len__") for v in example.values()
+    ):
         example = [dict(example)]
     if not hasattr(example, "iloc"):
         example = batch.as_table(example, None).slice(0, _EXAMPLE_ROWS).to_pandas()
     rows = example.iloc[:_EXAMPLE_ROWS]
-    split = json.loads(rows.to_frame().to_json(orient="split", date_format="iso") if rows.ndim == 1 else rows.to_json(orient="split", date_format="iso", default_handler=str))
+    split = json.loads(
+        rows.to_frame().to_json(orient="split", date_format="iso")
+        if rows.ndim == 1
+        else rows.to_json(orient="split", date_format="iso", default_handler=str)
+    )
     (directory / EXAMPLE_FILE).write_text(json.dumps({"columns": split["columns"], "data": split["data"]}))
     return rows
 
@@ -209,8 +229,15 @@ def _complete_signature(found: Manifest, directory: Path, description: Descripti
     """The given signature, or one of the example; with outputs by asking the saved model itself, which also shows that it loads."""
     if sample is None:
         return description.signature
-    wanted = description.signature or infer_signature(description.input_example if _is_schema_rich(description.input_example) else sample)
-    loaded = read(directory, allow_code=True, found=replace(found, signature=Signature(wanted.inputs, None, wanted.params)), warn=False)
+    wanted = description.signature or infer_signature(
+        description.input_example if _is_schema_rich(description.input_example) else sample
+    )
+    loaded = read(
+        directory,
+        allow_code=True,
+        found=replace(found, signature=Signature(wanted.inputs, None, wanted.params)),
+        warn=False,
+    )
     try:
         outputs = answers.to_columns(loaded.predict(sample), len(sample))
     except LifecycleError as error:
@@ -231,7 +258,9 @@ def _is_schema_rich(example: Any) -> bool:
 # -- reading -------------------------------------------------------------------------------------------------------------
 
 
-def read(directory: str | Path, *, allow_code: bool | None = None, found: Manifest | None = None, warn: bool = True) -> "PyFuncModel":
+def read(
+    directory: str | Path, *, allow_code: bool | None = None, found: Manifest | None = None, warn: bool = True
+) -> "PyFuncModel":
     """Load the model of a directory on this machine.
 
     Raises
@@ -257,11 +286,15 @@ def flavor_for(found: Manifest) -> Flavor:
     """The flavor that reads the ``python_function`` of a manifest."""
     loader = found.python_function.get("loader_module")
     if not loader:
-        raise FormatError(f"The model has no python_function flavor, so it cannot predict. Its flavors: {', '.join(found.flavors)}.")
+        raise FormatError(
+            f"The model has no python_function flavor, so it cannot predict. Its flavors: {', '.join(found.flavors)}."
+        )
     flavor = flavors.by_loader(str(loader))
     if flavor is None:
         known = [name for entry in flavors.FLAVORS.values() for name in entry.loaders]
-        raise FormatError(f"The model is loaded by {loader!r}, which no flavor here reads. Known: {', '.join(known)}.{did_you_mean(str(loader), known)}")
+        raise FormatError(
+            f"The model is loaded by {loader!r}, which no flavor here reads. Known: {', '.join(known)}.{did_you_mean(str(loader), known)}"
+        )
     return flavor
 
 
@@ -273,7 +306,9 @@ def load_native(directory: Path, found: Manifest, flavor: Flavor, consent: bool)
     try:
         return flavor.load(directory, entry, consent)
     except ModuleNotFoundError as error:
-        raise MissingLibrary(f"The model needs the module {error.name!r}, which is not installed here: pip install {error.name} (see its requirements.txt).") from error
+        raise MissingLibrary(
+            f"The model needs the module {error.name!r}, which is not installed here: pip install {error.name} (see its requirements.txt)."
+        ) from error
 
 
 def _import_code(directory: Path, found: Manifest, consent: bool) -> None:
@@ -283,7 +318,9 @@ def _import_code(directory: Path, found: Manifest, consent: bool) -> None:
     if _is_only_our_loader(folder):
         return
     if not consent:
-        raise ConsentRequired(f"The model brings code of its own ({code}/), which would run here. If you trust where it came from: allow_code=True, or SPARKML_ALLOW_CODE=1.")
+        raise ConsentRequired(
+            f"The model brings code of its own ({code}/), which would run here. If you trust where it came from: allow_code=True, or SPARKML_ALLOW_CODE=1."
+        )
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
@@ -316,7 +353,11 @@ class PyFuncModel:
         self._signature = found.signature or Signature()
         self._columns = self._signature.columns if self._signature.names is not None else None
         self._names = self._signature.names or flavor.feature_names(model)
-        self._form = "numpy" if flavor.wants == "pandas" and self._names is None and flavor.name != manifest.PYTHON_FUNCTION else flavor.wants
+        self._form = (
+            "numpy"
+            if flavor.wants == "pandas" and self._names is None and flavor.name != manifest.PYTHON_FUNCTION
+            else flavor.wants
+        )
         self._refuses: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
@@ -394,7 +435,9 @@ class PyFuncModel:
             return self._call(self._to_form(table), method, known)
         return _filled(self.predict_columns(table, params, predict_fn=predict_fn))
 
-    def predict_columns(self, data: Any, params: Mapping[str, Any] | None = None, *, predict_fn: str | None = None) -> Any:
+    def predict_columns(
+        self, data: Any, params: Mapping[str, Any] | None = None, *, predict_fn: str | None = None
+    ) -> Any:
         """:meth:`predict`, with the answers as a ``pyarrow.Table`` of named columns and nulls where a row was left out."""
         import pyarrow as pa
 
@@ -414,7 +457,9 @@ class PyFuncModel:
         outputs = self._signature.outputs if method == self.default_method else None
         if not outputs or isinstance(outputs[0], Tensor):
             return pa.table({"prediction": pa.nulls(rows)})
-        return pa.table({item.name or "prediction": pa.nulls(rows, item.type) for item in outputs if isinstance(item, Column)})
+        return pa.table(
+            {item.name or "prediction": pa.nulls(rows, item.type) for item in outputs if isinstance(item, Column)}
+        )
 
     def check_method(self, predict_fn: str | None) -> None:
         """Raise :class:`InvalidInput` if the model has no such method."""
@@ -423,9 +468,17 @@ class PyFuncModel:
     def _method(self, predict_fn: str | None) -> str:
         if predict_fn is None or predict_fn == self.default_method:
             return self.default_method
-        if predict_fn not in self.flavor.methods or (self.flavor.name in ("sklearn", "xgboost") and not hasattr(self._model, predict_fn)):
-            has = [name for name in self.flavor.methods if self.flavor.name not in ("sklearn", "xgboost") or hasattr(self._model, name)]
-            raise InvalidInput(f"This {self.flavor.name} model has no {predict_fn!r}. It has: {', '.join(has)}.{did_you_mean(predict_fn, has)}")
+        if predict_fn not in self.flavor.methods or (
+            self.flavor.name in ("sklearn", "xgboost") and not hasattr(self._model, predict_fn)
+        ):
+            has = [
+                name
+                for name in self.flavor.methods
+                if self.flavor.name not in ("sklearn", "xgboost") or hasattr(self._model, name)
+            ]
+            raise InvalidInput(
+                f"This {self.flavor.name} model has no {predict_fn!r}. It has: {', '.join(has)}.{did_you_mean(predict_fn, has)}"
+            )
         return predict_fn
 
     def _prepare(self, data: Any) -> tuple[Any, Any]:
@@ -434,7 +487,9 @@ class PyFuncModel:
         if self._signature.inputs is not None:
             table = batch.conform(table, self._signature)
         elif self._names is not None:
-            if len(self._names) == table.num_columns and table.column_names == [str(i) for i in range(table.num_columns)]:
+            if len(self._names) == table.num_columns and table.column_names == [
+                str(i) for i in range(table.num_columns)
+            ]:
                 table = table.rename_columns(self._names)
             else:
                 table = batch.conform(table, Signature(tuple(Column(name, batch.UNKNOWN) for name in self._names)))
@@ -459,7 +514,9 @@ class PyFuncModel:
             if answers_missing is None:
                 self._refuses = self._try_nulls(table)
             elif getattr(self.flavor, "keeps_integers", False):
-                whole = [c.name for c in self._columns or () if not c.nullable and str(c.type).startswith(("int", "bool"))]
+                whole = [
+                    c.name for c in self._columns or () if not c.nullable and str(c.type).startswith(("int", "bool"))
+                ]
                 self._refuses = tuple(str(name) for name in whole)
             else:
                 self._refuses = () if answers_missing else tuple(table.column_names)
@@ -478,7 +535,9 @@ class PyFuncModel:
                 continue
             row = base.set_column(i, base.schema.field(i), pa.nulls(base.num_rows, base.schema.field(i).type))
             try:
-                self.flavor.predict(self._model, self._to_form(row), self._method(None), self._signature.with_params(None))
+                self.flavor.predict(
+                    self._model, self._to_form(row), self._method(None), self._signature.with_params(None)
+                )
             except Exception:  # any refusal of the probe means: no null here
                 refuses.append(name)
         return tuple(refuses)
@@ -528,7 +587,11 @@ def _probe_row(table: Any, columns: Sequence[Column] | None, directory: Path) ->
         elif pa.types.is_integer(item.type) or pa.types.is_floating(item.type) or pa.types.is_boolean(item.type):
             arrays.append(pa.array([0]).cast(item.type))
         else:
-            arrays.append(pa.array([0], type=pa.int64()).cast(item.type) if pa.types.is_temporal(item.type) and item.type != pa.date32() else pa.nulls(1, item.type))
+            arrays.append(
+                pa.array([0], type=pa.int64()).cast(item.type)
+                if pa.types.is_temporal(item.type) and item.type != pa.date32()
+                else pa.nulls(1, item.type)
+            )
     return pa.table(arrays, schema=table.schema)
 
 
@@ -542,4 +605,3 @@ def _filled(table: Any) -> Any:
 
         return np.column_stack(list(arrays.values()))
     return arrays
-

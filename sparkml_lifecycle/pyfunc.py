@@ -13,18 +13,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sparkml_lifecycle import fluent, package
+from sparkml_lifecycle import package, saving
 from sparkml_lifecycle.client import resolve
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.flavors import FLAVORS
 from sparkml_lifecycle.flavors.python_model import PythonModel, PythonModelContext
-from sparkml_lifecycle.fluent import ModelInfo
 from sparkml_lifecycle.model import manifest
 from sparkml_lifecycle.package import PyFuncModel
+from sparkml_lifecycle.saving import ModelInfo
 from sparkml_lifecycle.scoring.column import ModelUdf
 from sparkml_lifecycle.settings import Settings
 
-__all__ = ["Framework", "PyFuncModel", "PythonModel", "PythonModelContext", "load_model", "log_model", "save_model", "spark_udf"]
+__all__ = [
+    "Framework",
+    "PyFuncModel",
+    "PythonModel",
+    "PythonModelContext",
+    "load_model",
+    "log_model",
+    "save_model",
+    "spark_udf",
+]
 
 
 def load_model(model_uri: str | Path, *, allow_code: bool | None = None) -> PyFuncModel:
@@ -51,7 +60,9 @@ def load_model(model_uri: str | Path, *, allow_code: bool | None = None) -> PyFu
     return package.read(resolve(str(model_uri)), allow_code=allow_code)
 
 
-def save_model(path: str | Path, *, python_model: Any, artifacts: Mapping[str, str] | None = None, **description: Any) -> ModelInfo:
+def save_model(
+    path: str | Path, *, python_model: Any, artifacts: Mapping[str, str] | None = None, **description: Any
+) -> ModelInfo:
     """Save a :class:`PythonModel`, a plain function or a ``.py`` file as a model directory.
 
     Parameters
@@ -66,10 +77,14 @@ def save_model(path: str | Path, *, python_model: Any, artifacts: Mapping[str, s
         ``signature``, ``input_example``, ``allow_code``, ``code_paths``, ``model_config``, ``metadata``, ``pip_requirements``:
         see :func:`sparkml_lifecycle.save_model`.
     """
-    return fluent.save_model(python_model, path, flavor="python_function", artifacts=artifacts, fetch=resolve, **description)
+    return saving.save_model(
+        python_model, path, flavor="python_function", artifacts=artifacts, fetch=resolve, **description
+    )
 
 
-def log_model(name: str | None = None, *, python_model: Any, artifacts: Mapping[str, str] | None = None, **description: Any) -> ModelInfo:
+def log_model(
+    name: str | None = None, *, python_model: Any, artifacts: Mapping[str, str] | None = None, **description: Any
+) -> ModelInfo:
     """Save a :class:`PythonModel`, a plain function or a ``.py`` file as an artifact of the current run.
 
     Parameters
@@ -77,7 +92,9 @@ def log_model(name: str | None = None, *, python_model: Any, artifacts: Mapping[
     name : str
         The path below the run's artifacts; MLflow's older name ``artifact_path`` is taken as well.
     """
-    return fluent.log_model(python_model, name, flavor="python_function", artifacts=artifacts, fetch=resolve, **description)
+    return saving.log_model(
+        python_model, name, flavor="python_function", artifacts=artifacts, fetch=resolve, **description
+    )
 
 
 def spark_udf(
@@ -128,7 +145,9 @@ def spark_udf(
     if evaluator not in ("auto", "native"):
         raise InvalidInput(f"evaluator must be 'auto' or 'native', found {evaluator!r}.")
     if env_manager not in (None, "local"):
-        raise InvalidInput(f"env_manager={env_manager!r} is not supported: workers use the environment they have ('local').")
+        raise InvalidInput(
+            f"env_manager={env_manager!r} is not supported: workers use the environment they have ('local')."
+        )
     consent = Settings.load().allow_code if allow_code is None else allow_code
     directory = resolve(str(model_uri))
     model = package.read(directory, allow_code=consent)
@@ -151,11 +170,11 @@ class Framework:
 
     def save_model(self, model: Any, path: str | Path, **description: Any) -> ModelInfo:
         """Save a model of this framework; see :func:`sparkml_lifecycle.save_model`."""
-        return fluent.save_model(model, path, flavor=self._flavor, **description)
+        return saving.save_model(model, path, flavor=self._flavor, **description)
 
     def log_model(self, model: Any, name: str | None = None, **description: Any) -> ModelInfo:
         """Save a model of this framework in the current run; see :func:`sparkml_lifecycle.log_model`."""
-        return fluent.log_model(model, name, flavor=self._flavor, **description)
+        return saving.log_model(model, name, flavor=self._flavor, **description)
 
     def load_model(self, model_uri: str | Path, *, allow_code: bool | None = None) -> Any:
         """The framework's own object.
@@ -168,7 +187,9 @@ class Framework:
         directory = resolve(str(model_uri))
         found = manifest.read(directory)
         if self._flavor not in found.flavors:
-            raise NotFound(f"The model at {str(model_uri)!r} has no {self._flavor} flavor. It has: {', '.join(found.flavors)}.")
+            raise NotFound(
+                f"The model at {str(model_uri)!r} has no {self._flavor} flavor. It has: {', '.join(found.flavors)}."
+            )
         consent = Settings.load().allow_code if allow_code is None else allow_code
         from sparkml_lifecycle.flavors import by_name
 
@@ -178,5 +199,3 @@ class Framework:
 def framework(name: str) -> Framework | None:
     """The namespace of a flavor of the table, or None."""
     return Framework(name) if name in FLAVORS and name != manifest.PYTHON_FUNCTION else None
-
-

@@ -153,7 +153,9 @@ class Storage:
                 return False
             if error.code == 501:
                 return None
-            raise StorageError(f"Cannot write {self._shown(path)!r}: the storage answered {error.code} {error.reason}.") from None
+            raise StorageError(
+                f"Cannot write {self._shown(path)!r}: the storage answered {error.code} {error.reason}."
+            ) from None
         except URLError as error:
             raise StorageError(f"Cannot write {self._shown(path)!r}: {error.reason}.") from None
 
@@ -224,7 +226,12 @@ class Storage:
         if local.is_dir():
             for file in sorted(local.rglob("*")):
                 if file.is_file():
-                    self.upload(file, uris.join(path, file.relative_to(local).as_posix()) if path else file.relative_to(local).as_posix())
+                    self.upload(
+                        file,
+                        uris.join(path, file.relative_to(local).as_posix())
+                        if path
+                        else file.relative_to(local).as_posix(),
+                    )
             return
         if not local.is_file():
             raise NotFound(f"There is no file or directory {str(local)!r} on this machine.")
@@ -254,7 +261,11 @@ class Storage:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            with _explained("read", self._shown(path)), filesystem.open_input_stream(place) as stream, beside.open("wb") as file:
+            with (
+                _explained("read", self._shown(path)),
+                filesystem.open_input_stream(place) as stream,
+                beside.open("wb") as file,
+            ):
                 shutil.copyfileobj(stream, file, _CHUNK)
             os.replace(beside, target)
         finally:
@@ -298,7 +309,9 @@ def open_storage(uri: str | Path, options: Mapping[str, str] | None = None) -> S
     place = uris.normalise(uri)
     scheme = uris.StorageUri(place).scheme
     if scheme not in _SCHEMES:
-        raise InvalidInput(f"{str(uri)!r} has the scheme {scheme!r}. Known: a path, {', '.join(f'{s}:' for s in _SCHEMES)} (and s3a:).")
+        raise InvalidInput(
+            f"{str(uri)!r} has the scheme {scheme!r}. Known: a path, {', '.join(f'{s}:' for s in _SCHEMES)} (and s3a:)."
+        )
     named = {_full_name(scheme, key): str(value) for key, value in (options or {}).items()}
     return Storage(place, tuple(sorted(named.items())))
 
@@ -314,7 +327,11 @@ def _s3_options(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
     given = dict(options)
     found = {}
     for name in _S3_OPTIONS:
-        sources = (given.get(name), os.environ.get(name), *(os.environ.get(other) for other in _ALSO_NAMED.get(name, ())))
+        sources = (
+            given.get(name),
+            os.environ.get(name),
+            *(os.environ.get(other) for other in _ALSO_NAMED.get(name, ())),
+        )
         value = next((source for source in sources if source), None)
         if value:
             found[name] = value
@@ -345,7 +362,9 @@ def _filesystem(scheme: str, host: str, options: tuple[tuple[str, str], ...]) ->
     if scheme == "gs":
         return fs.GcsFileSystem()
     if scheme == "abfss":
-        return fs.AzureFileSystem(account_name=host.partition("@")[2].partition(".")[0], account_key=said.get("account_key"))
+        return fs.AzureFileSystem(
+            account_name=host.partition("@")[2].partition(".")[0], account_key=said.get("account_key")
+        )
     return fs.PyFileSystem(fs.FSSpecHandler(_hdfs(host)))
 
 
@@ -410,11 +429,19 @@ def _explained(what: str, shown: str) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         # the library's text may hold a signed URL, so only its kind and the local reason are shown
         reason = error.strerror if isinstance(error, OSError) and error.strerror else _reason(str(error))
-        raise StorageError(f"Cannot {what} {shown!r}: {reason}. Check the place, the credentials and the network.") from None
+        raise StorageError(
+            f"Cannot {what} {shown!r}: {reason}. Check the place, the credentials and the network."
+        ) from None
 
 
 def _reason(text: str) -> str:
-    for word in ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NETWORK_CONNECTION"):
+    for word in (
+        "ACCESS_DENIED",
+        "NO_SUCH_BUCKET",
+        "INVALID_ACCESS_KEY_ID",
+        "SIGNATURE_DOES_NOT_MATCH",
+        "NETWORK_CONNECTION",
+    ):
         if word in text:
             return word.lower().replace("_", " ")
     return "the storage refused" if "?" in text or "key" in text.lower() else text.splitlines()[0][:300].rstrip(".")
@@ -431,7 +458,9 @@ def _signed_put(options: Mapping[str, str], place: str, data: bytes) -> Request:
     if token := options.get("AWS_SESSION_TOKEN"):
         headers["x-amz-security-token"] = token
     names = ";".join(sorted(headers))
-    canonical = "\n".join(["PUT", path, "", *(f"{name}:{headers[name]}" for name in sorted(headers)), "", names, digest])
+    canonical = "\n".join(
+        ["PUT", path, "", *(f"{name}:{headers[name]}" for name in sorted(headers)), "", names, digest]
+    )
     scope = f"{now[:8]}/{region}/s3/aws4_request"
     to_sign = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     key = f"AWS4{options['AWS_SECRET_ACCESS_KEY']}".encode()

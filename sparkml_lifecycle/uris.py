@@ -55,7 +55,9 @@ def parse(uri: str | Path) -> RunUri | ModelUri | StorageUri:
     """
     text = str(uri)
     if not text.strip():
-        raise InvalidInput("An empty URI was given; give a path, file:, s3://, runs:/<run_id>/<path> or models:/<name>/<version>.")
+        raise InvalidInput(
+            "An empty URI was given; give a path, file:, s3://, runs:/<run_id>/<path> or models:/<name>/<version>."
+        )
     if text.startswith("runs:"):
         return _run_uri(text)
     if text.startswith("models:"):
@@ -77,7 +79,9 @@ def _model_uri(text: str) -> ModelUri:
         return ModelUri(name, alias, is_alias=True)
     name, _, selector = rest.partition("/")
     if not name or not selector or "/" in selector:
-        raise InvalidInput(f"{text!r} does not name a model. The forms are models:/<name>/<version, stage or 'latest'> and models:/<name>@<alias>.")
+        raise InvalidInput(
+            f"{text!r} does not name a model. The forms are models:/<name>/<version, stage or 'latest'> and models:/<name>@<alias>."
+        )
     return ModelUri(name, selector, is_alias=False)
 
 
@@ -89,7 +93,9 @@ def normalise(uri: str | Path) -> str:
     parts = urlsplit(text)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise InvalidInput(f"{text!r} names the host {parts.netloc!r}; a file: URI means this machine: file:///path.")
+            raise InvalidInput(
+                f"{text!r} names the host {parts.netloc!r}; a file: URI means this machine: file:///path."
+            )
         return str(Path(unquote(parts.path)).absolute())
     scheme = _SAME_PLACE.get(parts.scheme, parts.scheme)
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
@@ -109,6 +115,14 @@ def check_relative(path: str) -> str:
         If it is absolute, empty, or leaves the directory by ``..``.
     """
     clean = path.replace("\\", "/").rstrip("/")
-    if not clean or clean.startswith("/") or "\0" in clean or re.match(r"[A-Za-z]:", clean) or any(part in ("..", ".", "") for part in clean.split("/")):
-        raise InvalidInput(f"{path!r} is not a relative path below the artifacts (no leading '/', no '..', '.' or empty parts).")
+    if (
+        not clean
+        or clean.startswith("/")
+        or "\0" in clean
+        or re.match(r"[A-Za-z]:", clean)
+        or any(part in ("..", ".", "") for part in clean.split("/"))
+    ):
+        raise InvalidInput(
+            f"{path!r} is not a relative path below the artifacts (no leading '/', no '..', '.' or empty parts)."
+        )
     return clean

@@ -1,6 +1,8 @@
-"""One client over one lake, with MLflow's names."""
+"""The client of a lake, and the way from any URI to a local directory."""
 
+from sparkml_lifecycle.client.lifecycle import LifecycleClient
 from sparkml_lifecycle.client.resolve import resolve
-from sparkml_lifecycle.client.runs import LifecycleClient
 
-__all__ = ["LifecycleClient", "resolve"]
+MlflowClient = LifecycleClient
+
+__all__ = ["LifecycleClient", "MlflowClient", "resolve"]

@@ -1,49 +1,52 @@
-"""From a URI of any kind to a directory or file on this machine."""
+"""From any URI of a model or artifact to a local path."""
 
-import atexit
-import shutil
-import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sparkml_lifecycle import uris
-from sparkml_lifecycle.client.runs import LifecycleClient
-from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.client.artifacts import fetch
+from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.storage import open_storage
 
+if TYPE_CHECKING:
+    from sparkml_lifecycle.client.lifecycle import LifecycleClient
 
-def resolve(uri: str, client: LifecycleClient | None = None) -> Path:
-    """The local path of a model or artifact; what lies on a storage is downloaded first.
+
+def resolve(uri: str | Path, client: "LifecycleClient | None" = None, destination: str | Path | None = None) -> Path:
+    """The local directory or file that a URI names; a remote one is downloaded.
 
     Parameters
     ----------
     uri : str
         A path, ``file:``, ``s3://`` (and the like) or ``runs:/<run_id>/<path>``.
     client : LifecycleClient, optional
-        The lake that knows the run; the current one where it is not given.
+        Whose lake the runs are in; the current lake where it is not given.
+    destination : path, optional
+        Where to copy it to. Without it, what is on this machine is used where it lies, and a download goes to a directory
+        that is removed at exit.
 
     Raises
     ------
     NotFound
-        If nothing is there.
+        If there is no such run or nothing at the URI.
     InvalidInput
-        If the URI cannot be read.
+        If the URI is not complete, or names a registered model: the registry comes with a later version.
     """
-    found = uris.parse(uri)
-    if isinstance(found, uris.ModelUri):
-        raise InvalidInput(f"{uri!r} names a registered model; this version has no registry yet. Use runs:/<run_id>/<path> or a path.")
-    if isinstance(found, uris.RunUri):
-        run = (client or LifecycleClient()).get_run(found.run_id)
-        location = uris.join(run.info.artifact_uri, found.path) if found.path else run.info.artifact_uri
-        return _fetch(location, f"{uri!r} (run {run.info.run_name!r})")
-    return _fetch(found.text, repr(uri))
+    parsed = uris.parse(uri)
+    if isinstance(parsed, uris.RunUri):
+        return fetch(open_storage(_client(client).artifact_uri(parsed.run_id)), parsed.path, destination)
+    if isinstance(parsed, uris.ModelUri):
+        return _registered(parsed, client, destination)
+    return fetch(open_storage(parsed.text), "", destination)
 
 
-def _fetch(location: str, asked: str) -> Path:
-    storage = open_storage(location)
-    if storage.is_local:
-        if not storage.local_path.exists():
-            raise NotFound(f"There is nothing at {asked}: {location} does not exist.")
-        return storage.local_path
-    folder = Path(tempfile.mkdtemp(prefix="sparkml-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return storage.download("", folder / location.rstrip("/").rpartition("/")[2])
+def _registered(uri: uris.ModelUri, client: "LifecycleClient | None", destination: str | Path | None) -> Path:
+    raise InvalidInput(
+        f"models:/{uri.name} names a registered model, and the registry comes with a later version. Use the model's path or runs:/<run_id>/<path>."
+    )
+
+
+def _client(client: "LifecycleClient | None") -> "LifecycleClient":
+    from sparkml_lifecycle.client.lifecycle import LifecycleClient
+
+    return client or LifecycleClient()

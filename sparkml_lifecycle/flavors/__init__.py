@@ -8,7 +8,18 @@ from typing import Any, cast
 from sparkml_lifecycle.errors import InvalidInput, MissingLibrary, did_you_mean
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
 
-__all__ = ["FLAVORS", "BatchForm", "Entry", "Flavor", "SaveOptions", "Saved", "by_loader", "by_name", "flavor_of", "require"]
+__all__ = [
+    "FLAVORS",
+    "BatchForm",
+    "Entry",
+    "Flavor",
+    "SaveOptions",
+    "Saved",
+    "by_loader",
+    "by_name",
+    "flavor_of",
+    "require",
+]
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,9 @@ class PythonFunctionFlavor(Flavor):
         else:
             model = python_model.run_source(path.read_text(), str(path))
             if model is None:
-                raise FormatError(f"{path.name} did not name its model: call sparkml_lifecycle.models.set_model(...) in it.")
+                raise FormatError(
+                    f"{path.name} did not name its model: call sparkml_lifecycle.models.set_model(...) in it."
+                )
         model = FunctionModel(model) if inspect.isroutine(model) else model
         artifacts = {key: str(directory / entry["path"]) for key, entry in (conf.get("artifacts") or {}).items()}
         context = PythonModelContext(artifacts, conf.get("config"))
@@ -109,7 +111,9 @@ class Loaded:
         return self.model
 
 
-def _copy_artifacts(artifacts: Mapping[str, str], directory: Path, fetch: Callable[[str], Path]) -> dict[str, dict[str, str]]:
+def _copy_artifacts(
+    artifacts: Mapping[str, str], directory: Path, fetch: Callable[[str], Path]
+) -> dict[str, dict[str, str]]:
     copied = {}
     for name, uri in artifacts.items():
         source = fetch(uri)
@@ -119,6 +123,6 @@ def _copy_artifacts(artifacts: Mapping[str, str], directory: Path, fetch: Callab
         if target.exists():
             target = directory / "artifacts" / name / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)  # type: ignore[operator]
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
         copied[name] = {"path": target.relative_to(directory).as_posix(), "uri": str(uri)}
     return copied

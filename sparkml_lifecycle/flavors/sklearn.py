@@ -10,7 +10,9 @@ from sparkml_lifecycle.errors import ConsentRequired, FormatError
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
 
 # skops 0.16 does not know these compiled classes of scikit-learn; their content is checked after loading instead.
-_CHECKED = {"sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}
+_TREES = {"sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}
+# Making a dtype runs no code; imputers hold one.
+_CHECKED = {*_TREES, "numpy.dtype"}
 
 
 class SklearnFlavor(Flavor):
@@ -20,7 +22,14 @@ class SklearnFlavor(Flavor):
     loader_module: ClassVar[str] = "mlflow.sklearn"
     packages: ClassVar[tuple[str, ...]] = ("scikit-learn", "numpy", "scipy")
     wants: ClassVar[BatchForm] = "pandas"
-    methods: ClassVar[tuple[str, ...]] = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform", "score_samples")
+    methods: ClassVar[tuple[str, ...]] = (
+        "predict",
+        "predict_proba",
+        "predict_log_proba",
+        "decision_function",
+        "transform",
+        "score_samples",
+    )
 
     def matches(self, model: object) -> bool:
         """Whether it derives from ``sklearn.base.BaseEstimator``."""
@@ -35,7 +44,11 @@ class SklearnFlavor(Flavor):
         if form == "skops":
             reason, trusted = _write_skops(model, directory / "model.skops")
             if reason is None:
-                conf |= {"pickled_model": "model.skops", "serialization_format": "skops", "skops_trusted_types": trusted}
+                conf |= {
+                    "pickled_model": "model.skops",
+                    "serialization_format": "skops",
+                    "skops_trusted_types": trusted,
+                }
                 return Saved(conf, {"model_path": "model.skops", "predict_fn": "predict"})
             (directory / "model.skops").unlink(missing_ok=True)
             if not options.allow_code:
@@ -44,7 +57,9 @@ class SklearnFlavor(Flavor):
                     "agree with allow_code=True here and where it is loaded (or SPARKML_ALLOW_CODE=1)."
                 )
         elif not options.allow_code:
-            raise ConsentRequired(f"serialization_format={form!r} writes a pickle, which runs code when it is loaded: agree with allow_code=True.")
+            raise ConsentRequired(
+                f"serialization_format={form!r} writes a pickle, which runs code when it is loaded: agree with allow_code=True."
+            )
         import cloudpickle
 
         (directory / "model.pkl").write_bytes(cloudpickle.dumps(model))
@@ -69,7 +84,11 @@ class SklearnFlavor(Flavor):
     def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:
         """The estimator's own method; probabilities as a dict named by class."""
         answers = getattr(model, method)(batch, **params)
-        if method in ("predict_proba", "predict_log_proba") and isinstance(answers, np.ndarray) and hasattr(model, "classes_"):
+        if (
+            method in ("predict_proba", "predict_log_proba")
+            and isinstance(answers, np.ndarray)
+            and hasattr(model, "classes_")
+        ):
             return {str(label): answers[:, i] for i, label in enumerate(model.classes_)}
         return answers.toarray() if hasattr(answers, "toarray") else answers
 
@@ -80,7 +99,11 @@ class SklearnFlavor(Flavor):
 
     def limit_threads(self, model: Any, threads: int) -> None:
         """Set every ``n_jobs`` inside the model; OpenMP and BLAS are held by the worker's environment."""
-        jobs = {name: threads for name, value in model.get_params(deep=True).items() if name.split("__")[-1] == "n_jobs" and value is not None}
+        jobs = {
+            name: threads
+            for name, value in model.get_params(deep=True).items()
+            if name.split("__")[-1] == "n_jobs" and value is not None
+        }
         if jobs:
             model.set_params(**jobs)
 
@@ -106,9 +129,11 @@ def _read_skops(path: Path, allow_code: bool) -> Any:
     untrusted = set(skops.io.get_untrusted_types(file=path))
     strangers = sorted(untrusted - _CHECKED)
     if strangers and not allow_code:
-        raise ConsentRequired(f"{path.name} holds types that are not known to be safe: {', '.join(strangers)}. If you trust them: allow_code=True, or SPARKML_ALLOW_CODE=1.")
+        raise ConsentRequired(
+            f"{path.name} holds types that are not known to be safe: {', '.join(strangers)}. If you trust them: allow_code=True, or SPARKML_ALLOW_CODE=1."
+        )
     model = skops.io.load(path, trusted=sorted(untrusted))
-    if untrusted & _CHECKED:
+    if untrusted & _TREES:
         _check_trees(model)
     return model
 
@@ -147,15 +172,28 @@ def _check_tree(tree: Any) -> None:
     leaf = (left == -1) & (right == -1)
     inner = (left > position) & (left < tree.node_count) & (right > position) & (right < tree.node_count)
     if not (leaf | (inner & (feature >= 0) & (feature < tree.n_features))).all():
-        raise FormatError("A tree in the model has a child or feature index outside its bounds: the file is damaged or was made to do harm.")
+        raise FormatError(
+            "A tree in the model has a child or feature index outside its bounds: the file is damaged or was made to do harm."
+        )
 
 
 def _check_predictor(predictor: Any) -> None:
     nodes = predictor.nodes
     count, position = len(nodes), np.arange(len(nodes))
     left, right = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
-    inner = (left > position) & (left < count) & (right > position) & (right < count) & (nodes["feature_idx"].astype(np.int64) >= 0)
+    inner = (
+        (left > position)
+        & (left < count)
+        & (right > position)
+        & (right < count)
+        & (nodes["feature_idx"].astype(np.int64) >= 0)
+    )
     bitsets = max(len(predictor.raw_left_cat_bitsets), 1)
     categorical = nodes["is_categorical"].astype(bool) & ~nodes["is_leaf"].astype(bool)
-    if not (nodes["is_leaf"].astype(bool) | inner).all() or (nodes["bitset_idx"][categorical].astype(np.int64) >= bitsets).any():
-        raise FormatError("A boosted tree in the model has an index outside its bounds: the file is damaged or was made to do harm.")
+    if (
+        not (nodes["is_leaf"].astype(bool) | inner).all()
+        or (nodes["bitset_idx"][categorical].astype(np.int64) >= bitsets).any()
+    ):
+        raise FormatError(
+            "A boosted tree in the model has an index outside its bounds: the file is damaged or was made to do harm."
+        )

@@ -26,7 +26,10 @@ class XGBoostFlavor(Flavor):
 
     def matches(self, model: object) -> bool:
         """Whether its class is one of XGBoost's."""
-        return any(c.__module__ in ("xgboost.core", "xgboost.sklearn") and c.__name__ in ("Booster", "XGBModel") for c in type(model).__mro__)
+        return any(
+            c.__module__ in ("xgboost.core", "xgboost.sklearn") and c.__name__ in ("Booster", "XGBModel")
+            for c in type(model).__mro__
+        )
 
     def save(self, model: Any, directory: Path, options: SaveOptions) -> Saved:
         """Write ``model.ubj`` and, for the scikit-learn classes, what the file does not hold."""
@@ -34,7 +37,12 @@ class XGBoostFlavor(Flavor):
 
         model.save_model(directory / "model.ubj")
         kind = next(c for c in type(model).__mro__ if c.__module__.startswith("xgboost."))
-        conf = {"data": "model.ubj", "model_class": f"{kind.__module__}.{kind.__name__}", "model_format": "ubj", "xgb_version": xgboost.__version__}
+        conf = {
+            "data": "model.ubj",
+            "model_class": f"{kind.__module__}.{kind.__name__}",
+            "model_format": "ubj",
+            "xgb_version": xgboost.__version__,
+        }
         return Saved(conf, {"data": "model.ubj"})
 
     def tuning(self, model: Any) -> Mapping[str, Any]:
@@ -61,7 +69,13 @@ class XGBoostFlavor(Flavor):
         except xgboost.core.XGBoostError as error:
             raise FormatError(f"{path.name} is not a model that XGBoost {xgboost.__version__} reads.") from error
         if kind != "Booster":
-            model.set_params(**{name: value for name, value in conf.get("tuning", {}).items() if name in ("missing", "enable_categorical")})
+            model.set_params(
+                **{
+                    name: value
+                    for name, value in conf.get("tuning", {}).items()
+                    if name in ("missing", "enable_categorical")
+                }
+            )
         return model
 
     def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:

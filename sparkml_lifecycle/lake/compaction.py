@@ -1,133 +1,114 @@
-"""Compaction of a lake table: our own, fenced, because two native ones at once double every row."""
+"""Many small files into one, fenced: of two compactors at once one commits and the other starts again.
+
+delta-rs' own ``optimize.compact`` doubles every row when two processes run it at once, so it is never used on a lake.
+"""
 
 import json
 import time
 import uuid
 from typing import Any
 
-import pyarrow as pa
-
-from sparkml_lifecycle.lake.table import LakeTable
+from sparkml_lifecycle.lake.rows import Row, statistics_columns
 from sparkml_lifecycle.storage import Storage
 
-_SMALL = 8 << 20
-_IDENTIFIER = "compactor"
-_FEWEST_FILES = 100
-_LOG_FILES_KEPT = 500
-_LOG_AGE_SECONDS = 60
+SMALL_BYTES = 8 * 1024 * 1024
+IDENTIFIER = "compactor"
+_LONG_TEXT = 64
 
 
-def compact(table: LakeTable, *, fewest: int = 2) -> int:
-    """Join the small files of a table into one; gives how many files were replaced, 0 if another compactor was faster.
+def small_files(handle: Any) -> list[dict[str, Any]]:
+    """The table's files below 8 MB, as (path, size_bytes, num_records)."""
+    import pyarrow as pa
 
-    Reads and commits through one handle with the next number of the identifier ``compactor``: of two that overlap, one
-    commit fails, and what it wrote is never read.
+    adds = pa.table(handle.get_add_actions(flatten=True))
+    kept = [name for name in ("path", "size_bytes", "num_records") if name in adds.column_names]
+    return [file for file in adds.select(kept).to_pylist() if file["size_bytes"] < SMALL_BYTES]
+
+
+def compact(storage: Storage, row_type: type[Row], attempts: int = 20) -> int:
+    """Rewrite the small files of a table as one; returns how many files were replaced.
+
+    What a concurrent writer appends stays as it is. What a lost race wrote is never read and removed by maintenance.
     """
-    from deltalake import CommitProperties, Transaction
+    from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
-    from deltalake.transaction import AddAction, RemoveAction
 
-    with table._lock:
-        table._handle = None
-        handle = table.open()
-        if handle is None:
-            return 0
-        number = (handle.transaction_version(_IDENTIFIER) or 0) + 1
-        actions = pa.table(handle.get_add_actions(flatten=True))
-        small = [(path, size) for path, size in zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True) if size < _SMALL]
-        if len(small) < fewest:
-            return 0
-        rows = _read_files(table, [path for path, _ in small])
-        path = f"part-{uuid.uuid4().hex}.parquet"
-        size = _write_parquet(table._storage, path, rows)
-        now = int(time.time() * 1000)
-        stats = _statistics(rows, handle)
-        change: list[Any] = [AddAction(path, size, {}, now, False, stats)]
-        change += [RemoveAction(path=p, deletion_timestamp=now, data_change=False, size=s, partition_values={}) for p, s in small]
+    written: dict[str, int] = {}
+    for attempt in range(attempts):
         try:
-            handle.create_write_transaction(
-                change, mode="append", schema=handle.schema(),
-                commit_properties=CommitProperties({"compaction": len(small)}, 20, [Transaction(_IDENTIFIER, number)]),
-            )  # fmt: skip
-        except DeltaError:
-            table._storage.delete(path)
-            return 0
-        finally:
-            table._handle = None
-        return len(small)
+            handle = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
+            files = small_files(handle)
+            landed = [count for path, count in written.items() if path in {file["path"] for file in files}]
+            if landed:
+                return landed[0]
+            if len(files) < 2:
+                return 0
+            path = f"part-00000-{uuid.uuid4()}-c000.zstd.parquet"
+            written[path] = len(files)
+            _replace(storage, handle, row_type, files, path)
+            return len(files)
+        except (DeltaError, OSError):
+            # an error does not say whether the commit landed; the next round looks
+            if attempt == attempts - 1:
+                raise
+            time.sleep(0.02 * (attempt + 1))
+    return 0
 
 
-def compact_in_passing(table: LakeTable) -> int:
-    """Compact if about a hundred small files have gathered, and keep the log short."""
-    handle = table.open()
-    if handle is None or len(handle.file_uris()) < _FEWEST_FILES:
-        return 0
-    replaced = compact(table)
-    clean_log(table)
-    return replaced
+def _replace(storage: Storage, handle: Any, row_type: type[Row], files: list[dict[str, Any]], path: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
+
+    generation = (handle.transaction_version(IDENTIFIER) or 0) + 1
+    target = pa.schema(handle.schema().to_arrow())
+    filesystem, _ = storage.arrow()
+    parts = [_read(storage, file["path"], target) for file in files]
+    rows = pa.concat_tables(parts)
+    place = storage.arrow(path)[1]
+    pq.write_table(rows, place, filesystem=filesystem, compression="zstd")
+    size = storage.stat(path)
+    now = int(time.time() * 1000)
+    add = AddAction(path, (size.size if size else 0) or 0, {}, now, False, json.dumps(_statistics(rows, row_type)))
+    removes = [RemoveAction(file["path"], False, now, file["size_bytes"], {}) for file in files]
+    properties = CommitProperties(app_transactions=[Transaction(IDENTIFIER, generation)], max_commit_retries=100)
+    handle.create_write_transaction([add, *removes], "append", handle.schema(), commit_properties=properties)
 
 
-def clean_log(table: LakeTable) -> int:
-    """Delete log files below the newest checkpoint where more than 500 have gathered and it is a minute old."""
-    log = table._storage.child("_delta_log")
-    try:
-        version = int(json.loads(log.read_bytes("_last_checkpoint"))["version"])
-    except (KeyError, ValueError):
-        return 0
-    names = [entry.path for entry in log.list() if entry.path[:20].isdigit()]
-    old = [name for name in names if int(name[:20]) < version]
-    if len(old) <= _LOG_FILES_KEPT or time.time() - _checkpoint_time(log, names, version) < _LOG_AGE_SECONDS:
-        return 0
-    for name in old:
-        log.delete(name)
-    return len(old)
-
-
-def _checkpoint_time(log: Storage, names: list[str], version: int) -> float:
-    from pyarrow import fs
-
-    system, base = log._system()
-    newest = [name for name in names if int(name[:20]) == version and "checkpoint" in name]
-    found = system.get_file_info([f"{base}/{name}" for name in newest])
-    return max((info.mtime.timestamp() for info in found if info.type == fs.FileType.File and info.mtime), default=time.time())
-
-
-def _read_files(table: LakeTable, paths: list[str]) -> pa.Table:
+def _read(storage: Storage, path: str, target: Any) -> Any:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    system, base = table._storage._system()
-    parts = [pq.read_table(f"{base}/{path}", filesystem=system) for path in paths]
-    return pa.concat_tables(parts, promote_options="default")
+    filesystem, place = storage.arrow(path)
+    with filesystem.open_input_file(place) as file:
+        part = pq.ParquetFile(file).read()
+    arrays = [
+        part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(part.num_rows, field.type)
+        for field in target
+    ]
+    return pa.Table.from_arrays(arrays, schema=target)
 
 
-def _write_parquet(storage: Storage, path: str, rows: pa.Table) -> int:
-    import pyarrow.parquet as pq
-
-    system, base = storage._system()
-    pq.write_table(rows, f"{base}/{path}", filesystem=system, compression="zstd")
-    return int(system.get_file_info(f"{base}/{path}").size)
-
-
-def _statistics(rows: pa.Table, handle: Any) -> str:
-    """Counts, smallest and largest of every column but the floats, as a Delta log holds them."""
+def _statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    smallest: dict[str, Any] = {}
-    largest: dict[str, Any] = {}
+    least: dict[str, Any] = {}
+    most: dict[str, Any] = {}
     nulls: dict[str, int] = {}
-    for name in rows.column_names:
-        values = rows.column(name)
-        if pa.types.is_floating(values.type) or pa.types.is_boolean(values.type):
+    for name in statistics_columns(row_type):
+        if name not in rows.column_names:
             continue
-        nulls[name] = values.null_count
-        found = pc.min_max(values).as_py()
-        if found["min"] is None:
+        column = rows[name]
+        nulls[name] = column.null_count
+        if column.null_count == len(column) or pa.types.is_boolean(column.type) or pa.types.is_binary(column.type):
             continue
-        smallest[name], largest[name] = (_plain(found["min"], values.type), _plain(found["max"], values.type))
-        if pa.types.is_string(values.type) and max(len(found["min"]), len(found["max"])) > 32:
-            del smallest[name], largest[name]
-    return json.dumps({"numRecords": rows.num_rows, "minValues": smallest, "maxValues": largest, "nullCount": nulls})
-
-
-def _plain(value: Any, arrow: pa.DataType) -> Any:
-    return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if pa.types.is_timestamp(arrow) else value
+        low, high = pc.min_max(column).as_py().values()
+        if pa.types.is_timestamp(column.type):
+            # milliseconds, cut, as delta-rs writes them; readers allow for that
+            low, high = (f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z" for moment in (low, high))
+        elif pa.types.is_string(column.type) and max(len(low), len(high)) > _LONG_TEXT:
+            # a cut text would no longer be a bound; none at all is always right
+            continue
+        least[name], most[name] = low, high
+    return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}

@@ -1,112 +1,118 @@
-"""A lake: a directory of tables and artifacts, with a small file that says which programs may read and write it."""
+"""A lake: a directory or bucket of tables with one small file, ``lake.json``, that says which programs may use it."""
 
+import getpass
 import json
+import threading
+import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from sparkml_lifecycle.errors import FormatError, InvalidInput, StorageError, did_you_mean
-from sparkml_lifecycle.lake.table import LakeTable
+from sparkml_lifecycle.errors import FormatError, NotFound, StorageError
+from sparkml_lifecycle.lake import order
+from sparkml_lifecycle.lake.rows import R, Row
+from sparkml_lifecycle.lake.table import Table, Writer, query
+from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
 
-FILE = "lake.json"
 FORMAT = 1
+_FILE = "lake.json"
 
 
 class Lake:
-    """The tables of a lake. Opening one writes nothing.
+    """The tables under one URI.
+
+    Opening reads ``lake.json`` if it is there and writes nothing; the first write makes it.
 
     Parameters
     ----------
-    uri : str
-        A path or storage URI.
-    tables : mapping of str to type
-        Table name to its row class.
+    uri : str or path
+        A directory, ``s3://bucket/prefix`` …; it need not exist.
     options : mapping, optional
-        Storage options.
+        For the storage: see :func:`sparkml_lifecycle.storage.open_storage`.
+    clock : callable, optional
+        The wall clock, in UTC.
 
     Raises
     ------
     FormatError
-        If the lake was written by a newer version that this one cannot read.
+        If the lake needs a newer version of this package.
     """
 
-    def __init__(self, uri: str, tables: Mapping[str, type], options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, uri: str | Path, options: Mapping[str, str] | None = None, clock: order.Clock = order.now
+    ) -> None:
         self.storage: Storage = open_storage(uri, options)
-        self._tables = {name: LakeTable(self.storage.child("tables"), name, row) for name, row in tables.items()}
-        self._writable = False
-        self._check("min_reader", "read")
-
-    def __repr__(self) -> str:
-        return f"Lake({self.storage.uri!r})"
+        self.writer = Writer(uuid.uuid4().hex, _user(), clock)
+        self._tables: dict[type[Row], Table[Any]] = {}
+        self._lock = threading.RLock()
+        self._ready = False
+        self._check(for_writing=False)
 
     @property
     def uri(self) -> str:
-        """Where it lies."""
+        """The lake's normal URI."""
         return self.storage.uri
 
-    def table(self, name: str) -> LakeTable:
-        """A table: ``.to_arrow()``, ``.to_pandas()``, ``.query(sql)``.
+    def table(self, row_type: type[R]) -> Table[R]:
+        """The table that a row class describes; it need not exist yet."""
+        with self._lock:
+            if row_type not in self._tables:
+                place = self.storage.child(row_type.TABLE)
+                self._tables[row_type] = Table(row_type, place, self.writer, self._prepare)
+            return self._tables[row_type]
 
-        Raises
-        ------
-        InvalidInput
-            If there is no such table.
-        """
-        if name not in self._tables:
-            raise InvalidInput(f"A lake has no table {name!r}. It has: {', '.join(self._tables)}.{did_you_mean(name, self._tables)}")
-        return self._tables[name]
+    def query(self, sql: str, *row_types: type[Row]) -> Any:
+        """An Arrow table of a query over several tables, by their names."""
+        return query([self.table(row_type).snapshot() for row_type in row_types], sql)
 
-    def prepare(self) -> None:
-        """Make the lake ready for a first write: ``lake.json``, and a storage that refuses to overwrite a commit."""
-        if self._writable:
-            return
-        self._check("min_writer", "write")
-        content = json.dumps({"format": FORMAT, "min_reader": FORMAT, "min_writer": FORMAT}, indent=1).encode()
-        if self.storage.create(FILE, content) and not self.refuses_second_put():
-            raise StorageError(
-                f"The storage at {self.uri!r} lets a second writer overwrite a commit, so several writers would lose rows. Use a storage with conditional puts."
-            )
-        self._writable = True
-
-    def refuses_second_put(self) -> bool:
-        """Whether the storage refuses to write a file that is there; tries it with a small file."""
-        if not self.storage.is_local:
-            return _refuses_remotely(self.storage)
-        self.storage.create(".probe", b"1")
-        refused = not self.storage.create(".probe", b"2")
-        self.storage.delete(".probe")
-        return refused
-
-    def _check(self, key: str, what: str) -> None:
-        if not self.storage.exists(FILE):
-            return
+    def _check(self, for_writing: bool) -> bool:
         try:
-            found: dict[str, Any] = json.loads(self.storage.read_bytes(FILE))
-            needed = int(found[key])
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{FILE} in {self.uri!r} cannot be read: {type(error).__name__}.") from error
+            said = json.loads(self.storage.read_bytes(_FILE))
+            needed = said["min_writer" if for_writing else "min_reader"]
+        except NotFound:
+            return False
+        except (ValueError, KeyError, TypeError):
+            raise FormatError(
+                f"{self.storage.uri}/{_FILE} is broken. It should be a JSON object with format, min_reader and min_writer."
+            ) from None
         if needed > FORMAT:
             raise FormatError(
-                f"The lake at {self.uri!r} has format {found.get('format')}; this version can {what} up to format {FORMAT}: upgrade sparkml-lifecycle."
+                f"The lake {self.storage.uri!r} has format {said.get('format')} and can be {'written' if for_writing else 'read'} by programs of "
+                f"format {needed} or newer; this one knows {FORMAT}. Upgrade: pip install -U sparkml-lifecycle."
+            )
+        return True
+
+    def _prepare(self) -> None:
+        with self._lock:
+            if self._ready:
+                return
+            if not self._check(for_writing=True):
+                self._try_storage()
+                content = {"format": FORMAT, "min_reader": FORMAT, "min_writer": FORMAT}
+                self.storage.write_new(_FILE, json.dumps(content).encode())
+                self._check(for_writing=True)
+            self._ready = True
+
+    def _try_storage(self) -> None:
+        # every commit is a put that must be refused where the file is there already; an old S3 look-alike overwrites it
+        probe = f"_probe/{uuid.uuid4().hex}"
+        first = self.storage.write_new(probe, b"1")
+        second = self.storage.write_new(probe, b"2")
+        self.storage.delete(probe)
+        if not first or second:
+            raise StorageError(
+                f"The storage of {self.storage.uri!r} overwrites a file that must be new, so two writers would lose one another's rows. "
+                "Use a storage with conditional writes (If-None-Match), or let one server write the lake."
             )
 
 
-def _refuses_remotely(storage: Storage) -> bool:
-    """Create a table twice at one place: the second commit 0 must be refused."""
-    import uuid
-
-    import pyarrow as pa
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
-    probe = storage.child(f"probe-{uuid.uuid4().hex}")
-    schema = pa.schema([("a", pa.int64())])
+def _user() -> str:
+    configured = Settings.load().user
+    if configured:
+        return configured
     try:
-        DeltaTable.create(probe.uri, schema, mode="error", storage_options=probe.delta_options or None)
-        try:
-            DeltaTable.create(probe.uri, schema, mode="error", storage_options=probe.delta_options or None)
-        except DeltaError:
-            return True
-        return False
-    finally:
-        probe.delete("")
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # a container may run under a user id without a name
+        return "unknown"

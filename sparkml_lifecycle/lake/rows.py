@@ -1,64 +1,172 @@
-"""A table is a frozen dataclass: its fields are the columns, ``X | None`` the only nullable."""
+"""A frozen dataclass is a table: its fields are the columns, ``X | None`` is the only nullable."""
 
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar, Literal, TypeVar
 
-import pyarrow as pa
+from sparkml_lifecycle.errors import InvalidInput
 
-_TYPES: dict[Any, pa.DataType] = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    datetime: pa.timestamp("us", tz="UTC"),
+R = TypeVar("R", bound="Row")
+_ALLOWED = (str, int, float, bool, bytes, datetime)
+_REWRITE = {
+    "list": "str holding JSON, or a row for each item",
+    "dict": "str holding JSON, or a table of (key, value)",
+    "date": "datetime (UTC)",
+    "Decimal": "str",
+    "Any": "the type that it holds",
 }
-# Every row of every table says when, by whom, by which process and in which order it was written.
-ORDER = (
-    pa.field("at", pa.timestamp("us", tz="UTC")),
-    pa.field("by", pa.string()),
-    pa.field("writer", pa.string()),
-    pa.field("seq", pa.int64()),
-)
 
 
-def schema_of(row: type) -> pa.Schema:
-    """The Arrow schema of a row class, with the columns of the order at its end.
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What every row of a lake carries; a table is a subclass with ``TABLE`` and its own fields.
+
+    Attributes
+    ----------
+    at : datetime
+        When it happened by the writer's honest wall clock, UTC.
+    by : str
+        Who says so; a claim.
+    writer : str
+        A uuid of the writing process.
+    seq : int
+        Larger than that of every row that the writer could have read. The latest row is the largest (seq, at, writer).
+    """
+
+    TABLE: ClassVar[str] = ""
+    KEY: ClassVar[tuple[str, ...]] = ()
+    KEEP: ClassVar[Literal["every", "first", "last"]] = "every"
+
+    at: datetime
+    by: str = ""
+    writer: str = ""
+    seq: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedRow(Row):
+    """A row of a table whose changes are compared and swapped.
+
+    Attributes
+    ----------
+    revision : int
+        Counts the changes of one key; the largest is what counts.
+    claim : str
+        A uuid of the change, by which a writer finds out whether its commit landed.
+    """
+
+    revision: int = 1
+    claim: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, the Python type and whether it may be null."""
+
+    name: str
+    type: type
+    nullable: bool
+
+
+@cache
+def columns(row_type: type[Row]) -> tuple[Column, ...]:
+    """The columns of a row class, in the order of its fields.
 
     Raises
     ------
-    TypeError
-        For an annotation that is no column type, saying how to write it.
+    InvalidInput
+        If a field has a type that no column can have; the message says how to rewrite it.
     """
-    hints = typing.get_type_hints(row)
-    fields = [_field(row, field.name, hints[field.name]) for field in dataclasses.fields(row)]
-    return pa.schema([*fields, *ORDER])
+    hints = typing.get_type_hints(row_type)
+    return tuple(_column(row_type, field.name, hints[field.name]) for field in dataclasses.fields(row_type))
 
 
-def _field(row: type, name: str, hint: Any) -> pa.Field:
-    kind, nullable = hint, False
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        options = [option for option in typing.get_args(hint) if option is not types.NoneType]
-        kind, nullable = (options[0], True) if len(options) == 1 else (None, False)
-    if kind not in _TYPES:
-        allowed = ", ".join(t.__name__ for t in _TYPES)
-        raise TypeError(f"{row.__name__}.{name}: {hint} is no column type. Write one of {allowed}, with '| None' where it may be missing.")
-    # nullability is kept by the row classes: in the table every column is nullable, so that columns can be added
-    return pa.field(name, _TYPES[kind], nullable=True, metadata={"nullable": str(nullable).lower()})
+def _column(row_type: type[Row], name: str, hint: Any) -> Column:
+    parts = (
+        typing.get_args(hint)
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+        else (hint,)
+    )
+    plain = [part for part in parts if part is not type(None)]
+    if len(plain) == 1 and plain[0] in _ALLOWED:
+        return Column(name, plain[0], len(parts) == 2)
+    allowed = ", ".join(kind.__name__ for kind in _ALLOWED)
+    if len(plain) > 1:
+        rewrite = f"{plain[0].__name__} | None, one type and None at most"
+    else:
+        found = getattr(typing.get_origin(plain[0]) or plain[0], "__name__", str(plain[0]))
+        rewrite = _REWRITE.get(found, f"one of {allowed}, with '| None' where it may be missing")
+    raise InvalidInput(
+        f"{row_type.__name__}.{name}: {hint} cannot be a column. Rewrite it as {name}: {rewrite}. Columns are {allowed}."
+    )
 
 
-def to_table(rows: Sequence[Any], row: type, order: Mapping[str, Any]) -> pa.Table:
-    """Rows of one class as an Arrow table with the columns of the order filled in."""
-    schema = schema_of(row)
-    names = [field.name for field in dataclasses.fields(row)]
-    columns = [pa.array([getattr(item, name) for item in rows], type=schema.field(name).type) for name in names]
-    columns += [pa.array([order[field.name]] * len(rows), type=field.type) for field in ORDER]
-    return pa.table(columns, schema=schema.remove_metadata())
+def schema(row_type: type[Row]) -> Any:
+    """The Arrow schema: integers and floats of 64 bits, times in microseconds UTC."""
+    import pyarrow as pa
+
+    kinds = {
+        str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary(),
+        datetime: pa.timestamp("us", "UTC"),
+    }  # fmt: skip
+    return pa.schema([pa.field(column.name, kinds[column.type], column.nullable) for column in columns(row_type)])  # type: ignore[arg-type]
 
 
-def float_columns(row: type) -> set[str]:
-    """The columns that hold floats: no statistics are kept for them."""
-    return {field.name for field in schema_of(row) if pa.types.is_floating(field.type)}
+def to_arrow(row_type: type[R], rows: Sequence[R], **replaced: Any) -> Any:
+    """Rows as an Arrow table; ``replaced`` gives one value for a whole column, such as ``seq=7``."""
+    import pyarrow as pa
+
+    arrays = []
+    for field in schema(row_type):
+        if field.name in replaced:
+            values: list[Any] = [replaced[field.name]] * len(rows)
+        else:
+            values = [getattr(row, field.name) for row in rows]
+        if pa.types.is_timestamp(field.type) and any(value is not None and value.tzinfo is None for value in values):
+            raise InvalidInput(
+                f"{row_type.__name__}.{field.name}: a time without a zone. Give datetime.now(UTC) or .astimezone(UTC)."
+            )
+        arrays.append(_array(row_type, field, values))
+    return pa.Table.from_arrays(arrays, schema=schema(row_type))
+
+
+def _array(row_type: type[Row], field: Any, values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    if not field.nullable and any(value is None for value in values):
+        raise InvalidInput(f"{row_type.__name__}.{field.name} is None, but its annotation has no '| None'.")
+    try:
+        return pa.array(values, type=field.type)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise InvalidInput(
+            f"{row_type.__name__}.{field.name}: a value does not fit a column of {field.type} ({type(error).__name__})."
+        ) from None
+
+
+def from_arrow(row_type: type[R], table: Any) -> list[R]:
+    """Rows out of an Arrow table that has at least the class's columns."""
+    names = [column.name for column in columns(row_type)]  # type: ignore[arg-type]
+    values = [table[name].to_pylist() for name in names]
+    return [row_type(**dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
+
+
+def one_per_key(row_type: type[R], rows: Sequence[R]) -> list[R]:
+    """The rows of a flush, one for each key where the table keeps the first or last of them."""
+    if row_type.KEEP == "every":
+        return list(rows)
+    kept: dict[tuple[Any, ...], R] = {}
+    for row in rows:
+        key = tuple(getattr(row, name) for name in row_type.KEY)
+        if row_type.KEEP == "last" or key not in kept:
+            kept[key] = row
+    return list(kept.values())
+
+
+def statistics_columns(row_type: type[Row]) -> list[str]:
+    """The columns with file statistics: never floats, because delta-rs leaves NaN out of them and DataFusion then reads 1.0 for NaN."""
+    return [column.name for column in columns(row_type) if column.type is not float]  # type: ignore[arg-type]

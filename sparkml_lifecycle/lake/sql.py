@@ -1,44 +1,40 @@
-"""Values and names as SQL text: the only place where a value becomes part of a query."""
+"""Values and names in SQL for DataFusion: the only place where text becomes SQL."""
 
 import math
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sparkml_lifecycle.errors import InvalidInput
-
-# Latest is the largest (seq, at, writer): who wrote after having read wins, whatever the clocks say.
-LATEST = "order by seq, at, writer"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def literal(value: Any) -> str:
-    """A value as a SQL literal.
-
-    Raises
-    ------
-    InvalidInput
-        For a type that no column has.
-    """
+    """A value as a SQL literal; text is escaped, floats keep their bits, times are microseconds UTC."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        return f"cast({value} as bigint)"
     if isinstance(value, float):
-        return f"cast('{value!r}' as double)" if not math.isfinite(value) else repr(value)
+        text = "NaN" if math.isnan(value) else repr(value)
+        return f"cast('{text}' as double)"
     if isinstance(value, datetime):
-        return f"cast('{value.astimezone(UTC).isoformat()}' as timestamp)"
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    raise InvalidInput(f"A value of type {type(value).__name__} cannot be compared with a column.")
+        return f"arrow_cast({(value - _EPOCH) // timedelta(microseconds=1)}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    return "'" + str(value).replace("'", "''") + "'"
 
 
-def name(column: str) -> str:
-    """A column's name as a SQL identifier."""
-    return '"' + column.replace('"', '""') + '"'
+def literals(values: Iterable[Any]) -> str:
+    """``('a', 'b')``, for ``in``; an empty list matches nothing."""
+    return f"({', '.join(literal(value) for value in values) or 'null'})"
 
 
-def one_of(values: Any) -> str:
-    """``(a, b, c)`` for an IN condition; matches nothing if there are no values."""
-    items = [literal(value) for value in values]
-    return f"({', '.join(items)})" if items else "(null)"
+def name(text: str) -> str:
+    """A column or table name in double quotes."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def latest(columns: Iterable[str], key: str) -> str:
+    """The select list of the latest row for each ``key``: the largest (seq, at, writer) wins, so answers never depend on the clock alone."""
+    picked = [f"last_value({column} order by seq, at, writer) as {column}" for column in columns if column != key]
+    return ", ".join([key, *picked])

@@ -1,289 +1,371 @@
-"""One Delta table of the lake: append, read, claim.
-
-Every rule here answers to something that went wrong when it was tried: a float's statistics turned NaN into 1.0, a lost
-answer doubled a flush, a stale handle overwrote a claim, an unbounded log made appends slow.
-"""
+"""One table of a lake: append, compare and swap, read. Every row of the product reaches Delta through :func:`commit_rows`."""
 
 import os
 import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Generic
 
-import pyarrow as pa
-
-from sparkml_lifecycle.errors import Conflict, StorageError
-from sparkml_lifecycle.lake import rows as row_classes
-from sparkml_lifecycle.lake.sql import literal
+from sparkml_lifecycle.errors import LifecycleError, StorageError
+from sparkml_lifecycle.lake import compaction, log, order, rows
+from sparkml_lifecycle.lake.rows import ClaimedRow, R
+from sparkml_lifecycle.lake.sql import latest, literal, name
 from sparkml_lifecycle.storage import Storage
 
-_RETRIES = 60
-_REOPEN_AFTER = 50
-CONFIGURATION = {
+_REOPEN_EVERY = 50
+_COMPACT_AT = 100
+_COMMIT_RETRIES = 100
+_ATTEMPTS = 12
+_PROPERTIES = {
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 10 minutes",
     "delta.setTransactionRetentionDuration": "interval 7 days",
-    "delta.enableExpiredLogCleanup": "true",
 }
+_FORKED = "This process was forked from one that had used the lake, and cannot read it. Start it with 'spawn', or read in the parent."
 
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes: one per process and client.
+    """Who writes: a uuid of the writing process, a name, and the clock."""
 
-    Attributes
-    ----------
-    id : str
-        A uuid that no other writer has.
-    by : str
-        The person or service that is recorded.
-    clock : callable
-        Gives the time, UTC.
-    """
-
+    id: str
     by: str
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: order.Clock = order.now
 
 
-class LakeTable:
-    """A table of the lake, through one handle that is brought up to date before each use.
+@dataclass
+class Batch(Generic[R]):
+    """The rows of one flush; it keeps its ``seq`` over all attempts, so that however often it is tried it counts once."""
 
-    Attributes
+    rows: Sequence[R]
+    seq: int | None = None
+    tried: bool = False
+
+
+@dataclass(frozen=True)
+class Change(Generic[R]):
+    """What :meth:`Table.claim` is to commit: rows and the identifiers, each with the version that the change makes it."""
+
+    rows: Sequence[R]
+    identifiers: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A table at one version; ``handle`` is delta-rs' or None where the table is not there yet."""
+
+    row_type: type[rows.Row]
+    handle: Any = field(repr=False)
+
+    def version_of(self, identifier: str) -> int:
+        """How often something was claimed under that identifier."""
+        return 0 if self.handle is None else self.handle.transaction_version(identifier) or 0
+
+    def query(self, sql: str) -> Any:
+        """An Arrow table of a query over this one table, by its name."""
+        return query([self], sql)
+
+    def as_view(self) -> str:
+        """The columns that this program knows, as a common table expression; what an older writer left out is null."""
+        view, source = name(self.row_type.TABLE), name(f"{self.row_type.TABLE} files")
+        there = set() if self.handle is None else {column.name for column in self.handle.schema().fields}
+        picked = []
+        for column in rows.schema(self.row_type):
+            if column.name in there:
+                picked.append(name(column.name))
+            else:
+                picked.append(f"arrow_cast(null, '{_datafusion_type(column.type)}') as {name(column.name)}")
+        return (
+            f"{view} as (select {', '.join(picked)}{f' from {source}' if self.handle is not None else ' where false'})"
+        )
+
+
+def _datafusion_type(kind: Any) -> str:
+    spelled = {"string": "Utf8", "int64": "Int64", "double": "Float64", "bool": "Boolean", "binary": "Binary"}
+    return spelled.get(str(kind), 'Timestamp(Microsecond, Some("UTC"))')
+
+
+def query(snapshots: Sequence[Snapshot], sql: str) -> Any:
+    """An Arrow table of a query over tables by their names, each at one version; ``sql`` may begin with ``with``.
+
+    Only DataFusion reads a lake table: delta-rs' own readers have lost rows and aborted the process at exit.
+    """
+    import pyarrow as pa
+    from deltalake import QueryBuilder
+
+    builder = QueryBuilder()
+    for snapshot in snapshots:
+        if snapshot.handle is not None:
+            builder.register(f"{snapshot.row_type.TABLE} files", snapshot.handle)
+    views = [snapshot.as_view() for snapshot in snapshots]
+    body = sql.strip()
+    text = ", ".join(views) + (f", {body[5:]}" if body.lower().startswith("with ") else f" {body}")
+    found = pa.table(builder.execute(f"with {text}").read_all())
+    plain = {pa.string_view(): pa.string(), pa.large_string(): pa.string(), pa.binary_view(): pa.binary()}
+    return found.cast(pa.schema([pa.field(c.name, plain.get(c.type, c.type), c.nullable) for c in found.schema]))
+
+
+def commit_rows(handle: Any, data: Any, transactions: Sequence[Any]) -> None:
+    """Append Arrow rows through ``handle`` in one commit; the only place where rows become Delta."""
+    from deltalake import write_deltalake
+    from deltalake.transaction import CommitProperties
+
+    properties = CommitProperties(
+        custom_metadata={"isBlindAppend": True}, max_commit_retries=_COMMIT_RETRIES, app_transactions=list(transactions)
+    )
+    write_deltalake(handle, data, mode="append", schema_mode="merge", commit_properties=properties)
+
+
+class Table(Generic[R]):
+    """A table of a lake; safe to use from several threads, and beside any number of other processes.
+
+    Parameters
     ----------
-    name : str
-    row : type
-        The frozen dataclass of its rows.
+    row_type : type
+        The dataclass that is the table.
+    storage : Storage
+        Where the table lies.
+    writer : Writer
+    before_write : callable
+        Called before the first write; it prepares the lake.
     """
 
-    def __init__(self, storage: Storage, name: str, row: type) -> None:
-        self.name = name
-        self.row = row
-        self._storage = storage.child(name)
-        self._handle: Any = None
-        self._uses = 0
-        self._last_seq: dict[str, int] = {}
+    def __init__(self, row_type: type[R], storage: Storage, writer: Writer, before_write: Callable[[], None]) -> None:
+        rows.columns(row_type)  # type: ignore[arg-type]
+        self.row_type = row_type
+        self.storage = storage
+        self.writer = writer
+        self._before_write = before_write
         self._lock = threading.RLock()
+        self._handle: Any = None
+        # a handle for each reading thread: one that moves while another thread's query begins would show it two versions
+        self._reading = threading.local()
+        self._commits = self._last_seq = 0
+        self._compact_at = _COMPACT_AT + random.randrange(_COMPACT_AT // 2)
+        self._pid = os.getpid()
 
-    def __repr__(self) -> str:
-        return f"LakeTable({self.name!r} at {self._storage.uri!r})"
+    # -- reading ---------------------------------------------------------------------------------------------------------
 
-    @property
-    def uri(self) -> str:
-        """Where it lies."""
-        return self._storage.uri
-
-    # -- reading
-
-    def open(self) -> Any:
-        """delta-rs' handle, up to date, or None while there is no table."""
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError, TableNotFoundError
-
-        with self._lock:
-            if self._handle is not None and self._uses < _REOPEN_AFTER:
-                try:
-                    self._handle.update_incremental()
-                    self._uses += 1
-                    return self._handle
-                except (DeltaError, OSError):
-                    self._handle = None  # the log it stood on was cleaned away: a new handle starts at a checkpoint
+    def snapshot(self) -> Snapshot:
+        """The table as it is now; opening it writes nothing."""
+        if os.getpid() != self._pid:
+            raise StorageError(_FORKED)
+        mine = self._reading
+        mine.reads = getattr(mine, "reads", 0) + 1
+        handle = getattr(mine, "handle", None) if mine.reads % _REOPEN_EVERY else None
+        if handle is not None:
             try:
-                self._handle = DeltaTable(self.uri, storage_options=self._storage.delta_options or None)
-            except TableNotFoundError:
-                return None
-            self._uses = 0
-            return self._handle
+                handle.update_incremental()
+            except Exception:  # log cleaning may have taken what the handle stood on; a fresh one says what is wrong
+                handle = None
+        mine.handle = self._open() if handle is None else handle
+        return Snapshot(self.row_type, mine.handle)
 
-    def query(self, sql: str, others: Sequence["LakeTable"] = ()) -> pa.Table:
-        """The answer to a SELECT over this table (by its name) and others.
+    def query(self, sql: str) -> Any:
+        """An Arrow table of a query over this table, by its name."""
+        return self.snapshot().query(sql)
 
-        A table that is not there yet is an empty one, and so is a column that it does not have yet.
-        """
-        return query([self, *others], sql)
+    def latest(self, key: str, where: str = "true") -> list[R]:
+        """The latest row of each ``key`` among those that ``where`` (SQL) lets through."""
+        names = [column.name for column in rows.columns(self.row_type)]  # type: ignore[arg-type]
+        sql = f"select {latest(names, key)} from {name(self.row_type.TABLE)} where {where} group by {key}"
+        return rows.from_arrow(self.row_type, self.query(sql))
 
-    def to_arrow(self) -> pa.Table:
-        """All rows."""
-        return self.query(f"select * from {self.name}")
+    def to_arrow(self) -> Any:
+        """Every row, as an Arrow table with the columns that this program knows."""
+        return self.query(f"select * from {name(self.row_type.TABLE)}").cast(rows.schema(self.row_type))
 
     def to_pandas(self) -> Any:
-        """All rows as a DataFrame."""
+        """Every row, as a pandas frame."""
         return self.to_arrow().to_pandas()
 
-    # -- writing
+    # -- writing ---------------------------------------------------------------------------------------------------------
 
-    def append(self, rows: Sequence[Any], writer: Writer) -> int:
-        """Append rows in one commit, exactly once; gives their ``seq``.
-
-        After any error the table is opened anew and asked for the rows: an error does not mean that nothing was written.
+    def append(self, new: Sequence[R]) -> None:
+        """Commit rows, exactly once; returns when they are there.
 
         Raises
         ------
         StorageError
             If the storage refuses for good.
         """
-        from deltalake import CommitProperties, Transaction
+        self.commit(Batch(new))
+
+    def commit(self, batch: Batch[R]) -> None:
+        """Commit a batch, exactly once, however often it is handed over."""
+        from deltalake.transaction import Transaction
+
+        if not batch.rows:
+            return
+        kept = rows.one_per_key(self.row_type, batch.rows)
+        if os.getpid() != self._pid:
+            from sparkml_lifecycle.lake.forked import append_elsewhere
+
+            return append_elsewhere(self.storage, self.row_type, kept)
+
+        def once(handle: Any) -> None:
+            if batch.tried and self._count(
+                handle, f"writer = {literal(self.writer.id)} and seq = {literal(batch.seq)}"
+            ):
+                return
+            if batch.seq is None:
+                batch.seq = self._last_seq = order.next_seq(handle, self._last_seq)
+            batch.tried = True
+            data = rows.to_arrow(self.row_type, kept, by=self.writer.by, writer=self.writer.id, seq=batch.seq)
+            commit_rows(handle, data, [Transaction(self.writer.id, batch.seq, int(time.time() * 1000))])
 
         with self._lock:
-            handle = self._open_or_create()
-            seq = self._next_seq(handle, writer)
-            data = row_classes.to_table(rows, self.row, self._order(writer, seq))
+            self._insist(once)
+            self._after_commit()
 
-            def commit(handle: Any) -> None:
-                stamp = Transaction(writer.id, seq, int(writer.clock().timestamp() * 1000))
-                self._write(handle, data, CommitProperties({"isBlindAppend": True}, 0, [stamp]))
-
-            def landed() -> bool:
-                return self._count(f"writer = {literal(writer.id)} and seq = {seq}") > 0
-
-            self._until_landed(handle, commit, landed)
-            self._last_seq[writer.id] = seq
-            return seq
-
-    def claim(self, identifiers: dict[str, int], rows: Sequence[Any], writer: Writer, token: str) -> None:
-        """Append rows in one commit, if each identifier still stands at one less than its number (compare and swap).
+    def claim(self, decide: Callable[[Snapshot], Change[R]]) -> list[R]:
+        """Compare and swap: read, decide and commit through one handle; if a rival was first, read and decide again.
 
         Parameters
         ----------
-        identifiers : dict of str to int
-            What is claimed: identifier to the number it gets.
-        rows : sequence
-            All rows of the change; each holds ``token`` in its ``claim`` column.
+        decide : callable
+            Given the table at one version, the change to make; it may raise a :class:`LifecycleError` to give up. It is
+            called again for each attempt.
 
-        Raises
-        ------
-        Conflict
-            If somebody else has claimed one of them; nothing was written.
+        Returns
+        -------
+        list of rows
+            What was committed.
         """
-        from deltalake import CommitProperties, Transaction
+        from deltalake.transaction import Transaction
 
-        with self._lock:
-            self._open_or_create()
-            self._handle = None
-            handle = self.open()
-            data = row_classes.to_table(rows, self.row, self._order(writer, self._next_seq(handle, writer)))
+        if os.getpid() != self._pid:
+            raise StorageError(_FORKED)
+        claim = uuid.uuid4().hex
+        landed = f"claim = {literal(claim)}"
+        done: list[R] = []
+        tried = False
 
-            def check(handle: Any) -> None:
-                for name, number in identifiers.items():
-                    if (handle.transaction_version(name) or 0) != number - 1:
-                        raise Conflict(f"Somebody else has changed {name!r} in the meantime: read again and decide anew.")
-
-            def commit(handle: Any) -> None:
-                check(handle)
-                stamps = [Transaction(name, number) for name, number in identifiers.items()]
-                self._write(handle, data, CommitProperties({"isBlindAppend": True}, 0, stamps))
-
-            self._until_landed(handle, commit, lambda: self._count(f"claim = {literal(token)}") > 0)
-
-    def standing(self, identifier: str) -> int:
-        """The number an identifier stands at; 0 if it was never claimed."""
-        with self._lock:
-            self._handle = None
-            handle = self.open()
-            return 0 if handle is None else (handle.transaction_version(identifier) or 0)
-
-    def _until_landed(self, handle: Any, commit: Callable[[Any], None], landed: Callable[[], bool]) -> None:
-        from deltalake.exceptions import DeltaError
-
-        problem: Exception | None = None
-        for attempt in range(_RETRIES):
-            try:
-                commit(handle)
+        def once(handle: Any) -> None:
+            nonlocal done, tried
+            seen = Snapshot(self.row_type, handle)
+            if tried and (found := self._rows(handle, landed)):
+                done = found
                 return
-            except (DeltaError, OSError) as error:
-                problem = error
-            time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.25)))
-            self._handle = None
+            change = decide(seen)
+            seq = order.next_seq(handle, self._last_seq)
+            stamps = {"by": self.writer.by, "writer": self.writer.id, "seq": seq, "claim": claim}
+            done = [replace(row, **stamps) for row in change.rows]  # type: ignore[arg-type]
+            tried = True
+            # without last_updated, so that claims never expire
+            commit_rows(
+                handle, rows.to_arrow(self.row_type, done), [Transaction(k, v) for k, v in change.identifiers.items()]
+            )
+            self._last_seq = seq
+
+        if not issubclass(self.row_type, ClaimedRow):
+            raise TypeError(f"{self.row_type.__name__} is not a ClaimedRow.")
+        with self._lock:
+            self._insist(once)
+            self._after_commit()
+        return done
+
+    def compact(self) -> int:
+        """Rewrite the small files as one; returns how many there were."""
+        return compaction.compact(self.storage, self.row_type) if self._open() is not None else 0
+
+    def _insist(self, once: Callable[[Any], None]) -> None:
+        for attempt in range(_ATTEMPTS):
             try:
-                handle = self.open()
-                if landed():
-                    return
-            except (DeltaError, OSError) as error:
-                problem = error
-            if attempt > 4 and isinstance(problem, OSError):
-                break
-        raise StorageError(f"The table {self.name!r} at {self.uri!r} could not be written: {type(problem).__name__}: {str(problem)[:300]}") from problem
+                return once(self._write_handle())
+            except LifecycleError:
+                raise
+            except Exception as error:
+                # whatever it says, the rows may be there: reopen, and `once` looks before it writes again
+                self._handle = None
+                if attempt == _ATTEMPTS - 1 or (attempt >= 3 and not _contention(error)):
+                    shown = f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
+                    raise StorageError(f"Cannot write to the table {self.storage.uri!r}: {shown}") from None
+                time.sleep(random.uniform(0.2, 1.0) * min(2.0, 0.02 * 2**attempt))
 
-    def _write(self, handle: Any, data: pa.Table, properties: Any) -> None:
-        from deltalake import write_deltalake
+    def _write_handle(self) -> Any:
+        if self._handle is not None and self._commits % _REOPEN_EVERY:
+            self._handle.update_incremental()
+            return self._handle
+        self._handle = self._open()
+        if self._handle is None:
+            self._before_write()
+            self._handle = self._create()
+        return self._handle
 
-        write_deltalake(handle, data, mode="append", schema_mode="merge", commit_properties=properties)
+    def _open(self) -> Any:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
 
-    def _count(self, condition: str) -> int:
-        return int(self.query(f"select count(*) as n from {self.name} where {condition}").column("n")[0].as_py())
+        try:
+            return DeltaTable(self.storage.delta_uri, storage_options=self.storage.delta_options())
+        except TableNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"Cannot open the table {self.storage.uri!r}: {type(error).__name__}.") from None
 
-    def _order(self, writer: Writer, seq: int) -> dict[str, Any]:
-        return {"at": writer.clock(), "by": writer.by, "writer": writer.id, "seq": seq}
-
-    def _next_seq(self, handle: Any, writer: Writer) -> int:
-        """One more than the handle's version, any ``seq`` in the files' statistics and the writer's own last."""
-        actions = pa.table(handle.get_add_actions(flatten=True))
-        seen = actions.column("max.seq").to_pylist() if "max.seq" in actions.column_names else []
-        return 1 + max([handle.version(), self._last_seq.get(writer.id, 0), *(int(value) for value in seen if value is not None)])
-
-    def _open_or_create(self) -> Any:
+    def _create(self) -> Any:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
-        handle = self.open()
-        attempt = 0
-        while handle is None:
-            schema = row_classes.schema_of(self.row)
-            kept = [name for name in schema.names if name not in row_classes.float_columns(self.row)]
-            configuration = {**CONFIGURATION, "delta.dataSkippingStatsColumns": ",".join(kept)}
-            try:
-                if self._storage.is_local:
-                    os.makedirs(self.uri, exist_ok=True)
-                DeltaTable.create(
-                    self.uri, schema.remove_metadata(), mode="error", configuration=configuration, storage_options=self._storage.delta_options or None
-                )
-            except (DeltaError, OSError) as error:
-                attempt += 1
-                if attempt > 20:
-                    raise StorageError(f"The table {self.name!r} cannot be created at {self.uri!r}: {type(error).__name__}: {str(error)[:300]}") from error
-                time.sleep(random.uniform(0, 0.05))  # another process creates it at this moment, or the storage refuses
-            handle = self.open()
-        return handle
-
-
-def query(tables: Sequence[LakeTable], sql: str) -> pa.Table:
-    """The answer to a SELECT over several tables of a lake, each under its own name."""
-    from deltalake import QueryBuilder
-    from deltalake.exceptions import DeltaError
-
-    for attempt in (0, 1, 2):
-        builder, missing = QueryBuilder(), []
-        for table in tables:
-            handle = table.open()
-            if handle is None:
-                missing.append(table)
-            else:
-                builder.register(table.name, handle)
+        statistics = ",".join(rows.statistics_columns(self.row_type))
+        if self.storage.is_local:
+            self.storage.local_path.mkdir(parents=True, exist_ok=True)
         try:
-            return pa.table(builder.execute(_with_empty(sql, missing)).read_all())
-        except (DeltaError, OSError):
-            # files that a compaction or vacuum took away under this handle: a new handle sees the new ones
-            if attempt == 2:
+            return DeltaTable.create(
+                self.storage.delta_uri,
+                rows.schema(self.row_type),
+                mode="error",
+                storage_options=self.storage.delta_options(),
+                configuration={**_PROPERTIES, "delta.dataSkippingStatsColumns": statistics},
+            )
+        except DeltaError:
+            there = self._open()
+            if there is None:
                 raise
-            for table in tables:
-                table._handle = None
-    raise AssertionError("unreachable")
+            return there
+
+    def _after_commit(self) -> None:
+        self._commits += 1
+        if self._commits % 10 == 0 and self._handle is not None:
+            small = len(compaction.small_files(self._handle))
+            if small >= self._compact_at:
+                self._tidy(self.compact)
+        if self._commits % _REOPEN_EVERY == 0:
+            self._tidy(lambda: log.clean(self.storage))
+
+    def _tidy(self, work: Callable[[], Any]) -> None:
+        from deltalake.exceptions import DeltaError
+
+        try:
+            work()
+        except (DeltaError, LifecycleError, OSError):
+            # tidying is a service to the next reader: the rows are there, and `sparkml maintain` does it again
+            return
+
+    def _rows(self, handle: Any, where: str) -> list[R]:
+        return rows.from_arrow(
+            self.row_type,
+            Snapshot(self.row_type, handle).query(f"select * from {name(self.row_type.TABLE)} where {where}"),
+        )
+
+    def _count(self, handle: Any, where: str) -> int:
+        found = Snapshot(self.row_type, handle).query(
+            f"select count(*) as n from {name(self.row_type.TABLE)} where {where}"
+        )
+        return int(found["n"][0].as_py())
+
+    def now(self) -> datetime:
+        """The writer's clock."""
+        return self.writer.clock()
 
 
-def _with_empty(sql: str, missing: Sequence[LakeTable]) -> str:
-    """The query with an empty relation for each table that is not there yet."""
-    if not missing:
-        return sql
-    kinds = {pa.string(): "varchar", pa.int64(): "bigint", pa.float64(): "double", pa.bool_(): "boolean"}
-    views = []
-    for table in missing:
-        columns = ", ".join(f"cast(null as {kinds.get(f.type, 'timestamp')}) as {f.name}" for f in row_classes.schema_of(table.row))
-        views.append(f"{table.name} as (select * from (select {columns}) where false)")
-    head = sql.lstrip()
-    if head.lower().startswith("with "):
-        return f"with {', '.join(views)}, {head[5:]}"
-    return f"with {', '.join(views)} {sql}"
+def _contention(error: Exception) -> bool:
+    from deltalake.exceptions import CommitFailedError
+
+    text = str(error)
+    return isinstance(error, CommitFailedError) or "Invalid table version" in text or "etadata changed" in text

@@ -25,9 +25,13 @@ def to_columns(answers: Any, rows: int, names: Sequence[str | None] | None = Non
     try:
         table = _columns(answers, names)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise SchemaError(f"The model's answers ({type(answers).__name__}) have no column type ({type(error).__name__}).") from error
+        raise SchemaError(
+            f"The model's answers ({type(answers).__name__}) have no column type ({type(error).__name__})."
+        ) from error
     if table.num_rows != rows:
-        raise SchemaError(f"The model gave {table.num_rows} answers to {rows} rows; it must give one per row, in order.")
+        raise SchemaError(
+            f"The model gave {table.num_rows} answers to {rows} rows; it must give one per row, in order."
+        )
     return table
 
 
@@ -43,7 +47,11 @@ def _columns(answers: Any, names: Sequence[str | None] | None) -> pa.Table:
     if hasattr(answers, "toarray"):
         answers = answers.toarray()
     if isinstance(answers, np.ndarray) and answers.ndim == 2:
-        labels = [str(n) for n in names] if names and len(names) == answers.shape[1] and None not in names else [str(i) for i in range(answers.shape[1])]
+        labels = (
+            [str(n) for n in names]
+            if names and len(names) == answers.shape[1] and None not in names
+            else [str(i) for i in range(answers.shape[1])]
+        )
         if answers.shape[1] == 1 and not (names and names[0]):
             labels = ["prediction"]
         return pa.table([_array(answers[:, i]) for i in range(answers.shape[1])], names=labels)
@@ -107,7 +115,9 @@ def to_type(table: pa.Table, wanted: pa.DataType) -> pa.Array:
 
 def _cannot(table: pa.Table, wanted: pa.DataType) -> SchemaError:
     found = ", ".join(f"{f.name} {types.describe(f.type)}" for f in table.schema)
-    return SchemaError(f"The model's answers ({found}) cannot become {types.describe(wanted)}. Ask for another result_type, or leave it out.")
+    return SchemaError(
+        f"The model's answers ({found}) cannot become {types.describe(wanted)}. Ask for another result_type, or leave it out."
+    )
 
 
 def _is_number(arrow: pa.DataType) -> bool:
@@ -141,13 +151,21 @@ def _cast(values: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:
         return array
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(array.type) and (array.type.tz is None) != (wanted.tz is None):
-        array = pc.assume_timezone(array, "UTC") if array.type.tz is None else pc.cast(array, pa.timestamp("us", tz="UTC"))
+    if (
+        pa.types.is_timestamp(wanted)
+        and pa.types.is_timestamp(array.type)
+        and (array.type.tz is None) != (wanted.tz is None)
+    ):
+        array = (
+            pc.assume_timezone(array, "UTC") if array.type.tz is None else pc.cast(array, pa.timestamp("us", tz="UTC"))
+        )
     try:
         # the width of an integer is checked by value, a float's digits are not
         return array.cast(wanted, safe=not pa.types.is_floating(wanted))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise SchemaError(f"An answer of type {types.describe(types.plain(array.type))} does not fit into {types.describe(wanted)}. Ask for a wider result_type.") from error
+        raise SchemaError(
+            f"An answer of type {types.describe(types.plain(array.type))} does not fit into {types.describe(wanted)}. Ask for a wider result_type."
+        ) from error
 
 
 def _to_list(table: pa.Table, wanted: pa.ListType) -> pa.Array:
@@ -174,7 +192,10 @@ def _to_struct(table: pa.Table, wanted: pa.StructType) -> pa.Array:
     names = [f.name for f in wanted]
     if all(name in table.column_names for name in names):
         columns = [table.column(name) for name in names]
-    elif table.num_columns == len(names) and table.column_names in ([str(i) for i in range(len(names))], ["prediction"]):
+    elif table.num_columns == len(names) and table.column_names in (
+        [str(i) for i in range(len(names))],
+        ["prediction"],
+    ):
         columns = list(table.columns)
     else:
         raise _cannot(table, wanted)

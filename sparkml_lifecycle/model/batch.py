@@ -15,7 +15,6 @@ from sparkml_lifecycle.errors import InvalidInput, SchemaError, did_you_mean
 from sparkml_lifecycle.model import types
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
 
-
 # The type of a column about which nothing is known: any type fits it.
 UNKNOWN = pa.null()
 
@@ -36,20 +35,33 @@ def as_table(data: Any, names: Sequence[str] | None) -> pa.Table:
     if isinstance(data, np.ndarray):
         return _from_array(data, names)
     if isinstance(data, Mapping):
-        return pa.table({str(k): pa.array(np.atleast_1d(v) if np.ndim(v) < 2 else list(v), from_pandas=True) for k, v in data.items()})
+        return pa.table(
+            {
+                str(k): pa.array(np.atleast_1d(v) if np.ndim(v) < 2 else list(v), from_pandas=True)
+                for k, v in data.items()
+            }
+        )
     import pandas as pd
 
     if isinstance(data, pd.Series):
         data = data.to_frame(data.name if data.name is not None else (names or ["0"])[0])
     if isinstance(data, list):
-        data = pd.DataFrame(data) if data and isinstance(data[0], Mapping) else pd.DataFrame(data, columns=_fitting(names, data))
+        data = (
+            pd.DataFrame(data)
+            if data and isinstance(data[0], Mapping)
+            else pd.DataFrame(data, columns=_fitting(names, data))
+        )
     if isinstance(data, pd.DataFrame):
         try:
             return pa.Table.from_pandas(data.rename(columns=str), preserve_index=False).replace_schema_metadata(None)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             column = str(error.args[-1]) if error.args else ""
-            raise SchemaError(f"A column mixes values of several types, so it has none: {column[:200]}. Convert it first.") from None
-    raise InvalidInput(f"Rows cannot be taken from {type(data).__name__}: give a DataFrame, Arrow table, array, dict of columns or list of dicts.")
+            raise SchemaError(
+                f"A column mixes values of several types, so it has none: {column[:200]}. Convert it first."
+            ) from None
+    raise InvalidInput(
+        f"Rows cannot be taken from {type(data).__name__}: give a DataFrame, Arrow table, array, dict of columns or list of dicts."
+    )
 
 
 def _fitting(names: Sequence[str] | None, rows: list[Any]) -> list[str] | None:
@@ -61,7 +73,9 @@ def _from_array(data: np.ndarray, names: Sequence[str] | None) -> pa.Table:
     matrix = data.reshape(-1, 1) if data.ndim == 1 else data
     if matrix.ndim != 2:
         return pa.table({(names or ["0"])[0]: pa.array(matrix.tolist())})
-    labels = list(names) if names is not None and len(names) == matrix.shape[1] else [str(i) for i in range(matrix.shape[1])]
+    labels = (
+        list(names) if names is not None and len(names) == matrix.shape[1] else [str(i) for i in range(matrix.shape[1])]
+    )
     return pa.table([pa.array(matrix[:, i], from_pandas=True) for i in range(matrix.shape[1])], names=labels)
 
 
@@ -75,12 +89,20 @@ def conform(table: pa.Table, signature: Signature) -> pa.Table:
     """
     columns = signature.columns
     if columns is None:
-        return _conform_tensor(table, signature.inputs[0]) if signature.inputs and isinstance(signature.inputs[0], Tensor) else table
+        return (
+            _conform_tensor(table, signature.inputs[0])
+            if signature.inputs and isinstance(signature.inputs[0], Tensor)
+            else table
+        )
     if signature.names is None:
         if len(columns) != table.num_columns:
-            raise SchemaError(f"The model takes {len(columns)} columns, found {table.num_columns}: {', '.join(table.column_names)}.")
+            raise SchemaError(
+                f"The model takes {len(columns)} columns, found {table.num_columns}: {', '.join(table.column_names)}."
+            )
         table = table.rename_columns([str(i) for i in range(len(columns))])
-        columns = tuple(Column(str(i), c.type, c.required, c.nullable, c.categories, c.ordered) for i, c in enumerate(columns))
+        columns = tuple(
+            Column(str(i), c.type, c.required, c.nullable, c.categories, c.ordered) for i, c in enumerate(columns)
+        )
     _check_columns(table.schema, columns)
     arrays = []
     for column in columns:
@@ -108,7 +130,9 @@ def _check_columns(schema: pa.Schema, columns: Sequence[Column]) -> None:
         if count > 1:
             problems.append(f"column {column.name!r} is there {count} times")
         elif count == 0 and column.required:
-            problems.append(f"column {column.name!r} ({types.describe(column.type)}) is missing{did_you_mean(str(column.name), schema.names)}")
+            problems.append(
+                f"column {column.name!r} ({types.describe(column.type)}) is missing{did_you_mean(str(column.name), schema.names)}"
+            )
         elif count and not types.widens(found := _value_type(schema.field(column.name).type), column.type):
             problems.append(
                 f"column {column.name!r} is {types.describe(found)}, the model takes {types.describe(column.type)}: "
@@ -132,9 +156,13 @@ def _conform_tensor(table: pa.Table, tensor: Tensor) -> pa.Table:
         found = next((f.type for f in table.schema if not types.widens(_value_type(f.type), wanted)), wanted)
         count = table.num_columns
         if width not in (-1, count) and len(tensor.shape) == 2:
-            raise SchemaError(f"The model takes {width} columns of {tensor.dtype}, found {count}: {', '.join(table.column_names)}.")
+            raise SchemaError(
+                f"The model takes {width} columns of {tensor.dtype}, found {count}: {', '.join(table.column_names)}."
+            )
     if not types.widens(_value_type(found), types.plain(wanted)):
-        raise SchemaError(f"The model takes an array of {tensor.dtype}, found values of type {types.describe(_value_type(found))}: cast them first.")
+        raise SchemaError(
+            f"The model takes an array of {tensor.dtype}, found values of type {types.describe(_value_type(found))}: cast them first."
+        )
     return table
 
 
@@ -147,7 +175,11 @@ def cast(values: pa.ChunkedArray | pa.Array, wanted: pa.DataType) -> pa.ChunkedA
     if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(values.type):
         # an instant without a zone is read as UTC, as sessions of this package have it
         naive = pc.cast(values, pa.timestamp("us", tz=values.type.tz), safe=False)
-        return naive.cast(wanted) if (naive.type.tz is None) == (wanted.tz is None) or naive.type.tz else pc.assume_timezone(naive, "UTC")
+        return (
+            naive.cast(wanted)
+            if (naive.type.tz is None) == (wanted.tz is None) or naive.type.tz
+            else pc.assume_timezone(naive, "UTC")
+        )
     return values.cast(wanted)
 
 
@@ -178,7 +210,13 @@ def to_pandas(table: pa.Table, columns: Sequence[Column] | None, answers_missing
         if column is not None and column.categories is not None:
             series[name] = _categorical(values, column)
         elif pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
-            series[name] = to_floats(values) if name in answers_missing else values.to_numpy(zero_copy_only=False) if values.null_count == 0 else values.to_pandas()
+            series[name] = (
+                to_floats(values)
+                if name in answers_missing
+                else values.to_numpy(zero_copy_only=False)
+                if values.null_count == 0
+                else values.to_pandas()
+            )
         elif pa.types.is_floating(values.type):
             series[name] = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
         else:
@@ -206,10 +244,16 @@ def to_numpy(table: pa.Table, tensor: Tensor | None) -> np.ndarray:
     """All columns as one array: float64 of shape (rows, columns), or the tensor's dtype and shape."""
     dtype = np.dtype(tensor.dtype) if tensor else np.dtype(np.float64)
     first = table.schema.field(0).type if table.num_columns else pa.null()
-    if table.num_columns == 1 and (pa.types.is_list(first) or pa.types.is_fixed_size_list(first) or pa.types.is_large_list(first)):
+    if table.num_columns == 1 and (
+        pa.types.is_list(first) or pa.types.is_fixed_size_list(first) or pa.types.is_large_list(first)
+    ):
         shape = tensor.shape[1:] if tensor else (-1,)
         rows = table.column(0).to_pylist()
-        return np.array(rows, dtype=dtype).reshape(len(rows), *shape) if rows else np.empty((0, *(max(s, 0) for s in shape)), dtype=dtype)
+        return (
+            np.array(rows, dtype=dtype).reshape(len(rows), *shape)
+            if rows
+            else np.empty((0, *(max(s, 0) for s in shape)), dtype=dtype)
+        )
     matrix = np.empty((table.num_rows, table.num_columns), dtype=dtype)
     for i, values in enumerate(table.columns):
         if dtype.kind == "f":

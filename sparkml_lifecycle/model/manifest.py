@@ -79,7 +79,9 @@ def from_dict(content: Mapping[str, Any], where: str = FILE) -> Manifest:
     ours = content.get(OURS) or {}
     version = ours.get("format_version", FORMAT_VERSION)
     if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise FormatError(f"{where!r} has format {version!r}, this version reads up to {FORMAT_VERSION}: upgrade sparkml-lifecycle.")
+        raise FormatError(
+            f"{where!r} has format {version!r}, this version reads up to {FORMAT_VERSION}: upgrade sparkml-lifecycle."
+        )
     signature = None
     try:
         if content.get("signature"):
@@ -94,7 +96,10 @@ def from_dict(content: Mapping[str, Any], where: str = FILE) -> Manifest:
 
 def to_dict(manifest: Manifest) -> dict[str, Any]:
     """The manifest as MLflow lays it out."""
-    content: dict[str, Any] = {**manifest.others, "flavors": {name: dict(entry) for name, entry in manifest.flavors.items()}}
+    content: dict[str, Any] = {
+        **manifest.others,
+        "flavors": {name: dict(entry) for name, entry in manifest.flavors.items()},
+    }
     ours = {key: value for key, value in manifest.ours.items() if key != "signature"}
     if manifest.signature is not None:
         content["signature"] = signatures.to_mlflow(manifest.signature)

@@ -125,7 +125,9 @@ def infer_signature(inputs: Any, outputs: Any = None, params: Mapping[str, Any] 
     params : mapping, optional
         Names and default values.
     """
-    return Signature(_infer(inputs), _infer(outputs), tuple(_param(name, value) for name, value in (params or {}).items()))
+    return Signature(
+        _infer(inputs), _infer(outputs), tuple(_param(name, value) for name, value in (params or {}).items())
+    )
 
 
 def _infer(data: Any) -> tuple[Column, ...] | tuple[Tensor, ...] | None:
@@ -158,7 +160,9 @@ def _infer_pandas(data: Any) -> tuple[Column, ...]:
         return _infer_pandas(pd.DataFrame(data))
     if isinstance(data, list):
         return (_column(None, pa.array(data)),)
-    raise InvalidInput(f"No signature can be inferred from {type(data).__name__}: give a DataFrame, Arrow table, array, dict of arrays or list of dicts.")
+    raise InvalidInput(
+        f"No signature can be inferred from {type(data).__name__}: give a DataFrame, Arrow table, array, dict of arrays or list of dicts."
+    )
 
 
 def _from_series(name: str | None, series: Any) -> Column:
@@ -166,18 +170,26 @@ def _from_series(name: str | None, series: Any) -> Column:
         values = pa.array(series, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         kinds = sorted({type(value).__name__ for value in series.head(1000) if value is not None})
-        raise InvalidInput(f"Column {name!r} mixes values of the types {', '.join(kinds)}: a column has one type. Convert it first.") from error
+        raise InvalidInput(
+            f"Column {name!r} mixes values of the types {', '.join(kinds)}: a column has one type. Convert it first."
+        ) from error
     column = _column(name, values)
     if str(series.dtype) == "category":
         categories = tuple(value.item() if hasattr(value, "item") else value for value in series.cat.categories)
-        return Column(name, column.type, nullable=column.nullable, categories=categories, ordered=bool(series.cat.ordered))
+        return Column(
+            name, column.type, nullable=column.nullable, categories=categories, ordered=bool(series.cat.ordered)
+        )
     return column
 
 
 def _column(name: str | None, values: pa.Array | pa.ChunkedArray) -> Column:
     categories = None
     if pa.types.is_dictionary(values.type):
-        chunk = values.unify_dictionaries().chunk(0) if isinstance(values, pa.ChunkedArray) and values.num_chunks else values
+        chunk = (
+            values.unify_dictionaries().chunk(0)
+            if isinstance(values, pa.ChunkedArray) and values.num_chunks
+            else values
+        )
         categories = tuple(chunk.dictionary.to_pylist()) if isinstance(chunk, pa.DictionaryArray) else None
     return Column(name, types.plain(values.type), nullable=values.null_count > 0, categories=categories)
 
@@ -190,7 +202,9 @@ def _param(name: str, value: Any) -> Param:
     sample = sample.item() if isinstance(sample, np.generic) else sample
     names = {bool: "boolean", int: "long", float: "double", str: "string"}
     if type(sample) not in names:
-        raise InvalidInput(f"Parameter {name!r} has the default {sample!r}; allowed are bool, int, float, str and lists of them.")
+        raise InvalidInput(
+            f"Parameter {name!r} has the default {sample!r}; allowed are bool, int, float, str and lists of them."
+        )
     return Param(name, value.item() if isinstance(value, np.generic) else value, names[type(sample)], shape)
 
 
@@ -198,7 +212,10 @@ def from_spark_schema(schema: Any) -> tuple[Column, ...]:
     """The columns of a Spark ``StructType``."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    return tuple(Column(field.name, types.plain(field.type), nullable=field.nullable) for field in to_arrow_schema(schema, timezone="UTC"))
+    return tuple(
+        Column(field.name, types.plain(field.type), nullable=field.nullable)
+        for field in to_arrow_schema(schema, timezone="UTC")
+    )
 
 
 # -- on disk -------------------------------------------------------------------------------------------------------------
@@ -211,7 +228,11 @@ def to_mlflow(signature: Signature) -> dict[str, str | None]:
         return json.dumps([_item_to_json(item, for_mlflow=True) for item in part]) if part else None
 
     params = [{"name": p.name, "default": p.default, "shape": p.shape, "type": p.type} for p in signature.params]
-    return {"inputs": dump(signature.inputs), "outputs": dump(signature.outputs), "params": json.dumps(params) if params else None}
+    return {
+        "inputs": dump(signature.inputs),
+        "outputs": dump(signature.outputs),
+        "params": json.dumps(params) if params else None,
+    }
 
 
 def from_mlflow(entry: Mapping[str, Any]) -> Signature:
@@ -220,7 +241,10 @@ def from_mlflow(entry: Mapping[str, Any]) -> Signature:
     def load(text: str | None) -> list[Any]:
         return json.loads(text) if text else []
 
-    params = tuple(Param(p["name"], p["default"], p["type"], tuple(p["shape"]) if p.get("shape") else None) for p in load(entry.get("params")))
+    params = tuple(
+        Param(p["name"], p["default"], p["type"], tuple(p["shape"]) if p.get("shape") else None)
+        for p in load(entry.get("params"))
+    )
     return Signature(_from_items(load(entry.get("inputs"))), _from_items(load(entry.get("outputs"))), params)
 
 
@@ -248,7 +272,11 @@ def _item_to_json(item: Column | Tensor, *, for_mlflow: bool) -> dict[str, Any]:
     if isinstance(item, Tensor):
         return {"type": "tensor", "tensor-spec": {"dtype": item.dtype, "shape": list(item.shape)}, **named}
     # MLflow has no categorical type, and takes pandas' categories only for a column of any type
-    kind = {"type": "any"} if for_mlflow and item.categories is not None else types.to_json(item.type, for_mlflow=for_mlflow)
+    kind = (
+        {"type": "any"}
+        if for_mlflow and item.categories is not None
+        else types.to_json(item.type, for_mlflow=for_mlflow)
+    )
     described = {**kind, **named, "required": item.required and kind["type"] != "any"}
     if not for_mlflow:
         described["nullable"] = item.nullable
@@ -262,7 +290,9 @@ def _from_items(items: list[dict[str, Any]]) -> tuple[Column, ...] | tuple[Tenso
         return None
     try:
         if items[0].get("type") == "tensor":
-            return tuple(Tensor(i["tensor-spec"]["dtype"], tuple(i["tensor-spec"]["shape"]), i.get("name")) for i in items)
+            return tuple(
+                Tensor(i["tensor-spec"]["dtype"], tuple(i["tensor-spec"]["shape"]), i.get("name")) for i in items
+            )
         return tuple(_column_from(item) for item in items)
     except (KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"The signature in MLmodel cannot be read: {error!r}.") from error

@@ -66,7 +66,9 @@ def plain(arrow: pa.DataType) -> pa.DataType:
         return pa.string()
     if arrow in _BY_TYPE:
         return arrow
-    raise InvalidInput(f"Columns of type {arrow} cannot be described: no Spark column has that type. Convert the column before saving the model.")
+    raise InvalidInput(
+        f"Columns of type {arrow} cannot be described: no Spark column has that type. Convert the column before saving the model."
+    )
 
 
 def to_json(arrow: pa.DataType, *, for_mlflow: bool = False) -> dict[str, Any]:
@@ -100,7 +102,9 @@ def from_json(described: dict[str, Any]) -> pa.DataType:
         return pa.list_(from_json(described["items"]))
     if name == "object":
         fields = described["properties"]
-        return pa.struct([pa.field(key, from_json(value), nullable=not value.get("required", True)) for key, value in fields.items()])
+        return pa.struct(
+            [pa.field(key, from_json(value), nullable=not value.get("required", True)) for key, value in fields.items()]
+        )
     if name == "map":
         return pa.map_(from_json(described.get("keys", {"type": "string"})), from_json(described["values"]))
     if name == "any":
@@ -111,7 +115,9 @@ def from_json(described: dict[str, Any]) -> pa.DataType:
         return pa.decimal128(int(match[1]), int(match[2]))
     if name in _NAMES:
         return _NAMES[str(name)]
-    raise FormatError(f"The signature has a column of the unknown type {name!r}. Known: {', '.join(_NAMES)}, decimal(p,s), array, object, map.")
+    raise FormatError(
+        f"The signature has a column of the unknown type {name!r}. Known: {', '.join(_NAMES)}, decimal(p,s), array, object, map."
+    )
 
 
 def describe(arrow: pa.DataType) -> str:
@@ -155,5 +161,7 @@ def widens(found: pa.DataType, wanted: pa.DataType) -> bool:
         return widens(found.key_type, wanted.key_type) and widens(found.item_type, wanted.item_type)
     if pa.types.is_struct(found) and pa.types.is_struct(wanted):
         names = [f.name for f in wanted]
-        return [f.name for f in found] == names and all(widens(found.field(n).type, wanted.field(n).type) for n in names)
+        return [f.name for f in found] == names and all(
+            widens(found.field(n).type, wanted.field(n).type) for n in names
+        )
     return False

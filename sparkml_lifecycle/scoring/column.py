@@ -31,7 +31,15 @@ class ModelUdf:
 
     deterministic = True
 
-    def __init__(self, reference: ModelReference, names: Sequence[str] | None, optional: frozenset[str], result: Any, method: str | None, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        reference: ModelReference,
+        names: Sequence[str] | None,
+        optional: frozenset[str],
+        result: Any,
+        method: str | None,
+        params: Mapping[str, Any],
+    ) -> None:
         from pyspark.sql.pandas.types import to_arrow_type
 
         self.returnType = result
@@ -49,9 +57,13 @@ class ModelUdf:
 
         if not columns:
             if self._names is None:
-                raise InvalidInput("The model's signature has no column names, so the columns must be given: udf('a', 'b') or udf(struct('a', 'b')).")
+                raise InvalidInput(
+                    "The model's signature has no column names, so the columns must be given: udf('a', 'b') or udf(struct('a', 'b'))."
+                )
             if self._optional:
-                raise InvalidInput(f"The columns {', '.join(sorted(self._optional))} are optional, so say which are there: udf('a', 'b') or udf(struct('a', 'b')).")
+                raise InvalidInput(
+                    f"The columns {', '.join(sorted(self._optional))} are optional, so say which are there: udf('a', 'b') or udf(struct('a', 'b'))."
+                )
             columns = tuple(f"`{name.replace('`', '``')}`" for name in self._names)
             return self._udf(tuple(self._names))(*columns)
         if len(columns) == 1 and (self._names is None or len(self._names) != 1):
@@ -71,10 +83,14 @@ class ModelUdf:
         names = self._names or []
         takes = f"The model takes {len(names)} columns: {', '.join(names)}."
         if len(found) != len(names):
-            raise SchemaError(f"{takes} {len(found)} were given. Give all of them, or one struct with columns of those names.")
+            raise SchemaError(
+                f"{takes} {len(found)} were given. Give all of them, or one struct with columns of those names."
+            )
         for position, (given, name) in enumerate(zip(found, names, strict=True)):
             if given != name and given in names:
-                raise SchemaError(f"{takes} The argument at position {position} is the column {given!r}, but {name!r} belongs there: give all by name, or rename it.")
+                raise SchemaError(
+                    f"{takes} The argument at position {position} is the column {given!r}, but {name!r} belongs there: give all by name, or rename it."
+                )
 
     def _udf(self, names: tuple[str, ...] | None) -> Any:
         if names not in self._made:
@@ -85,7 +101,7 @@ class ModelUdf:
     @property
     def func(self) -> Callable[..., Any]:
         """The function that Spark registers for SQL; its arguments are matched by position."""
-        return self._registered.func  # type: ignore[no-any-return]
+        return self._registered.func
 
     @property
     def evalType(self) -> int:
@@ -150,7 +166,9 @@ def output_type(model: PyFuncModel, result_type: Any, predict_fn: str | None) ->
         try:
             return T._parse_datatype_string(result_type)
         except Exception as error:
-            raise InvalidInput(f"result_type {result_type!r} is not a Spark type. Examples: 'double', 'array<double>', 'struct<label:string,p:double>'.") from error
+            raise InvalidInput(
+                f"result_type {result_type!r} is not a Spark type. Examples: 'double', 'array<double>', 'struct<label:string,p:double>'."
+            ) from error
     if isinstance(result_type, type) and issubclass(result_type, T.DataType):
         result_type = result_type()
     if not isinstance(result_type, T.DataType):
@@ -172,4 +190,9 @@ def _from_signature(signature: Signature | None) -> Any:
     columns = [item for item in outputs if isinstance(item, Column)]
     if len(columns) == 1:
         return from_arrow_type(columns[0].type)
-    return T.StructType([T.StructField(str(c.name if c.name is not None else i), from_arrow_type(c.type)) for i, c in enumerate(columns)])
+    return T.StructType(
+        [
+            T.StructField(str(c.name if c.name is not None else i), from_arrow_type(c.type))
+            for i, c in enumerate(columns)
+        ]
+    )

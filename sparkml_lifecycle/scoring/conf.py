@@ -131,7 +131,9 @@ def check(content: dict[str, Any], where: str = "the conf") -> JobConf:
     except ValidationError as error:
         raise ConfigError(f"In {where}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
     if conf.mode == "append" and not conf.batch:
-        raise ConfigError(f"In {where}: mode 'append' needs a batch name, under which its rows are written once: batch: '2026-11-23'.")
+        raise ConfigError(
+            f"In {where}: mode 'append' needs a batch name, under which its rows are written once: batch: '2026-11-23'."
+        )
     if conf.mode == "overwrite" and conf.batch:
         raise ConfigError(f"In {where}: 'batch' belongs to mode 'append'; mode is 'overwrite'.")
     return conf
@@ -152,8 +154,12 @@ def _override(content: dict[str, Any], setting: str) -> None:
 def _explain(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        owner = {"source": Source, "target": Target}.get(str(problem["loc"][0]), JobConf) if len(problem["loc"]) > 1 else JobConf
-        known = list(owner.model_fields)
+        owner = (
+            {"source": Source, "target": Target}.get(str(problem["loc"][0]), JobConf)
+            if len(problem["loc"]) > 1
+            else JobConf
+        )
+        known = list(vars(owner)["__pydantic_fields__"])
         return f"unknown key {key!r}. Allowed: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
         return f"the key {key!r} is missing"

@@ -8,7 +8,7 @@ from typing import Any
 
 from sparkml_lifecycle import package, uris
 from sparkml_lifecycle.client import LifecycleClient, resolve
-from sparkml_lifecycle.errors import InvalidInput, LifecycleError, NotFound, SchemaError, ScoringError
+from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, LifecycleError, NotFound, SchemaError, ScoringError
 from sparkml_lifecycle.model import batch
 from sparkml_lifecycle.model.signature import Signature, from_spark_schema
 from sparkml_lifecycle.package import PyFuncModel
@@ -73,9 +73,7 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None) ->
         If the model raises; nothing is committed.
     """
     client = client or LifecycleClient(conf.tracking_uri)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
-    run = client.create_run(experiment_id, run_name=conf.job, tags={"sparkml.job": conf.job})
+    run = client.create_run(_experiment_id(client), run_name=conf.job, tags={"sparkml.job": conf.job})
     run_id = run.info.run_id
     try:
         report = _score(spark, conf, client, run_id)
@@ -84,10 +82,25 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None) ->
         client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     client.log_batch(run_id, params=_params(conf, report))
-    for name, value in (("rows", report.rows), ("seconds", report.seconds), ("rows_per_second", report.rows_per_second)):
+    for name, value in (
+        ("rows", report.rows),
+        ("seconds", report.seconds),
+        ("rows_per_second", report.rows_per_second),
+    ):
         client.log_metric(run_id, name, value)
     client.set_terminated(run_id)
     return report
+
+
+def _experiment_id(client: LifecycleClient) -> str:
+    """The experiment of the jobs, so that they never mix with trainings; two jobs that start at once get the same one."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        try:
+            return client.create_experiment(EXPERIMENT)
+        except AlreadyExists:
+            found = client.experiment_named(EXPERIMENT)
+    return found.experiment_id
 
 
 def _params(conf: JobConf, report: Report) -> list[Any]:
@@ -142,7 +155,9 @@ def read_source(spark: Any, source: Source) -> Any:
             return spark.sql(source.path)
         return spark.read.format(source.format).options(**source.options).load(_for_spark(source.path))
     except AnalysisException as error:
-        raise NotFound(f"The source {source.path!r} ({source.format}) cannot be read: {str(error).splitlines()[0]}") from error
+        raise NotFound(
+            f"The source {source.path!r} ({source.format}) cannot be read: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _for_spark(path: str) -> str:
@@ -180,20 +195,30 @@ def with_predictions(spark: Any, rows: Any, model: PyFuncModel, directory: Path,
     kept = rows.columns if conf.keep is None else conf.keep
     unknown = [name for name in kept if name not in rows.columns]
     if unknown:
-        raise SchemaError(f"'keep' names {', '.join(unknown)}, which the source does not have. It has: {', '.join(rows.columns)}.")
+        raise SchemaError(
+            f"'keep' names {', '.join(unknown)}, which the source does not have. It has: {', '.join(rows.columns)}."
+        )
     output = f"{conf.prefix}{conf.output}"
     stamps = {f"{conf.prefix}{name}": value for name, value in _stamps(model, conf).items()}
     clash = [name for name in (output, *stamps) if name.lower() in {k.lower() for k in kept}]
     if clash:
-        raise SchemaError(f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:.")
+        raise SchemaError(
+            f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:."
+        )
     result = column.output_type(model, conf.result_type, conf.predict_fn)
     model.check_method(conf.predict_fn)
     columns = model.signature.columns if model.signature else None
     optional = frozenset(str(c.name) for c in columns or () if not c.required)
-    udf = column.ModelUdf(ship(spark, directory, consent), model.input_names, optional, result, conf.predict_fn, conf.params)
+    udf = column.ModelUdf(
+        ship(spark, directory, consent), model.input_names, optional, result, conf.predict_fn, conf.params
+    )
     taken = [F.col(f"`{name}`") for name in model.input_names or rows.columns if name in rows.columns]
     answer = udf(F.struct(*taken)) if optional or model.input_names is None else udf(*taken)
-    return rows.select(*(F.col(f"`{name}`") for name in kept), answer.alias(output), *(value.alias(name) for name, value in stamps.items()))
+    return rows.select(
+        *(F.col(f"`{name}`") for name in kept),
+        answer.alias(output),
+        *(value.alias(name) for name, value in stamps.items()),
+    )
 
 
 def _stamps(model: PyFuncModel, conf: JobConf) -> Mapping[str, Any]:

@@ -1,155 +1,201 @@
-"""Rows on their way to the tables: logging costs microseconds, a thread commits them together.
-
-A flush commits metrics, params and tags in parallel and the runs last, so whoever sees a run finished sees its metrics.
-"""
+"""Logged rows wait in memory for a moment; a thread commits them, first the values, then the runs."""
 
 import atexit
+import logging
 import os
+import sys
 import threading
 import time
-import warnings
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from sparkml_lifecycle.errors import StorageError
-from sparkml_lifecycle.lake import Lake, Writer
-from sparkml_lifecycle.lake.compaction import compact_in_passing
-from sparkml_lifecycle.settings import Settings
-from sparkml_lifecycle.tracking.rows import TagRow
+from sparkml_lifecycle.errors import InvalidInput, LifecycleError, StorageError
+from sparkml_lifecycle.lake import Lake, Row
+from sparkml_lifecycle.lake.table import Batch
+from sparkml_lifecycle.tracking.tables import RunRow
 
-_VALUES = ("metrics", "params", "tags")
-_FLUSHES_BETWEEN_COMPACTIONS = 25
+_LOG = logging.getLogger(__name__)
+_SLOWEST = 10.0
+_open: "weakref.WeakSet[Buffer]" = weakref.WeakSet()
 
 
 class Buffer:
-    """Collects rows of a lake's tables and commits them: every second, at 1,000 rows, when asked, and at exit."""
+    """Rows on their way to a lake.
 
-    def __init__(self, lake: Lake, writer: Writer, settings: Settings) -> None:
-        self._lake = lake
-        self._writer = writer
-        self._settings = settings
-        self._rows: dict[str, list[Any]] = {name: [] for name in (*_VALUES, "runs")}
-        self._waiting = 0
-        self._lock = threading.Lock()
-        self._flushing = threading.RLock()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._problem: Exception | None = None
-        self._flushes = 0
+    ``add`` costs microseconds. Whoever sees a run's last row sees its metrics, because ``runs`` is committed after all
+    else. Rows whose commit failed are kept and tried again, with the same identity, so that they count once.
+
+    Parameters
+    ----------
+    lake : Lake
+    seconds : float
+        How long a row may wait; more as the process grows old or commits are slow, up to 10 s.
+    points : int
+        How many rows may wait.
+    """
+
+    def __init__(self, lake: Lake, seconds: float, points: int) -> None:
+        self._lake, self._seconds, self._points = lake, seconds, points
+        self._started = time.monotonic()
+        self._last_commit = 0.0
+        self._fresh()
+        _open.add(self)
+
+    def _fresh(self) -> None:
         self._pid = os.getpid()
+        self._waiting: dict[type[Row], list[Row]] = {}
+        self._failed: list[tuple[type[Row], Batch[Any]]] = []
+        self._count = 0
+        self._thread: threading.Thread | None = None
         self._closed = False
-        atexit.register(self._at_exit)
+        self._condition = threading.Condition()
+        self._flushing = threading.Lock()
+        self._urgent = False
 
-    def add(self, table: str, row: Any) -> None:
-        """Take one row; it is committed within about a second."""
-        if self._closed:
-            raise StorageError("The client was closed; make a new one to log more.")
-        rows = self._rows[table]
-        with self._lock:
-            rows.append(row)
-            self._waiting += 1
-            full = self._waiting >= self._settings.flush_points
-        if self._thread is None:
-            self._start()
-        if full:
-            self._wake.set()
+    def add(self, rows: Sequence[Row], urgent: bool = False) -> None:
+        """Hand rows over; ``urgent`` ones are committed at once, in the background."""
+        with self._condition:
+            for row in rows:
+                waiting = self._waiting.get(type(row))
+                if waiting is None:
+                    waiting = self._waiting[type(row)] = []
+                waiting.append(row)
+            self._count += len(rows)
+            if self._thread is None:
+                self._closed = False
+                self._thread = threading.Thread(target=self._run, name="sparkml-flusher", daemon=True)
+                self._thread.start()
+                self._condition.notify()
+            if urgent or self._count >= self._points:
+                self._urgent = self._urgent or urgent
+                self._condition.notify()
 
     def flush(self) -> None:
-        """Commit what was taken so far.
+        """Commit what waits; returns when it is there.
 
         Raises
         ------
         StorageError
-            If the storage refuses; the rows are kept and tried again.
+            If something could not be written; it is kept and tried again with the next flush.
         """
-        if os.getpid() != self._pid:
-            raise StorageError("This process was forked from one that logs to the lake; start it by spawn, or make the client in the child.")
         with self._flushing:
-            with self._lock:
-                taken = {name: rows for name, rows in self._rows.items() if rows}
-                self._rows = {name: [] if name in taken else self._rows[name] for name in self._rows}
-                self._waiting = 0
-            if not taken:
-                return
-            self._lake.prepare()
-            left = self._commit_values({name: rows for name, rows in taken.items() if name != "runs"})
-            if not left and "runs" in taken:
-                left = self._commit_values({"runs": taken["runs"]})
-            elif "runs" in taken:
-                left["runs"] = taken["runs"]
-            if left:
-                with self._lock:
-                    self._rows = {name: left.get(name, []) + rows for name, rows in self._rows.items()}
-                    self._waiting = sum(map(len, self._rows.values()))
-                raise self._problem or StorageError("The rows could not be written.")
-            self._problem = None
-            self._flushes += 1
-
-    def _commit_values(self, taken: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Commit each table's rows, in parallel; gives the rows of the tables that failed."""
-        left: dict[str, list[Any]] = {}
-
-        def commit(name: str, rows: list[Any]) -> None:
-            try:
-                self._lake.table(name).append(_latest(name, rows), self._writer)
-            except Exception as error:  # kept, and raised by flush
-                left[name] = rows
-                self._problem = error
-
-        # plain threads: pools refuse to work while the interpreter exits
-        others = [threading.Thread(target=commit, args=item) for item in list(taken.items())[1:]]
-        for thread in others:
-            thread.start()
-        for item in list(taken.items())[:1]:
-            commit(*item)
-        for thread in others:
-            thread.join()
-        return left
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sparkml-flush", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while not self._closed:
-            self._wake.wait(self._settings.flush_seconds)
-            self._wake.clear()
-            try:
-                self.flush()
-                if self._flushes >= _FLUSHES_BETWEEN_COMPACTIONS:
-                    self._flushes = 0
-                    for name in (*_VALUES, "runs"):
-                        compact_in_passing(self._lake.table(name))
-            except Exception as error:  # the rows are kept; the next flush tries again, and flush() raises it
-                self._problem = error
-                time.sleep(0.2)
+            batches = self._take()
+            values = [one for one in batches if one[0] is not RunRow]
+            runs = [one for one in batches if one[0] is RunRow]
+            started = time.monotonic()
+            failed, why = self._commit(values)
+            if failed:
+                failed += runs
+            else:
+                failed, more = self._commit(runs)
+                why = why or more
+            self._last_commit = time.monotonic() - started
+            self._failed = failed
+        if failed:
+            count = sum(len(batch.rows) for _, batch in failed)
+            raise StorageError(f"{count} logged rows are not written yet; they are kept and tried again. {why}")
+        if why:
+            raise InvalidInput(f"Some logged rows can never be written and were dropped. {why}")
 
     def close(self) -> None:
-        """Flush and stop."""
+        """Flush and end the thread; a later ``add`` starts another."""
         try:
             self.flush()
         finally:
-            self._closed = True
-            self._wake.set()
-            atexit.unregister(self._at_exit)
+            with self._condition:
+                self._closed = True
+                thread, self._thread = self._thread, None
+                self._condition.notify_all()
+            if thread is not None and thread is not threading.current_thread():
+                thread.join()
 
-    def _at_exit(self) -> None:
-        if os.getpid() != self._pid:
-            return
-        self._closed = True
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits and nothing is being written."""
+        return not self._count and not self._failed and not self._flushing.locked()
+
+    def _take(self) -> list[tuple[type[Row], Batch[Any]]]:
+        with self._condition:
+            waiting, self._waiting, self._count, self._urgent = self._waiting, {}, 0, False
+        return [*self._failed, *((row_type, Batch(rows)) for row_type, rows in waiting.items())]
+
+    def _commit(self, batches: list[tuple[type[Row], Batch[Any]]]) -> tuple[list[tuple[type[Row], Batch[Any]]], str]:
+        by_table: dict[type[Row], list[Batch[Any]]] = {}
+        for row_type, batch in batches:
+            by_table.setdefault(row_type, []).append(batch)
+        failed: list[tuple[type[Row], Batch[Any]]] = []
+        reasons: list[str] = []
+
+        def commit(row_type: type[Row]) -> None:
+            for batch in by_table[row_type]:
+                try:
+                    self._lake.table(row_type).commit(batch)
+                except InvalidInput as error:
+                    # kept, they would hold up every flush to come
+                    reasons.append(str(error))
+                except Exception as error:  # whatever it was, the rows are kept
+                    failed.append((row_type, batch))
+                    reasons.append(str(error))
+
+        _each_in_a_thread(commit, list(by_table))
+        return failed, reasons[0] if reasons else ""
+
+    def _pause(self) -> float:
+        age = 1 + (time.monotonic() - self._started) / 600
+        return min(_SLOWEST, max(self._seconds * age, 4 * self._last_commit))
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._count and not self._failed and not self._closed:
+                    self._condition.wait()
+                if self._closed:
+                    return
+                if not self._urgent and self._count < self._points:
+                    self._condition.wait(self._pause())
+                if self._closed:
+                    return  # type: ignore[unreachable]
+            try:
+                self.flush()
+            except LifecycleError as error:
+                _LOG.warning("%s", error)
+                with self._condition:
+                    self._condition.wait_for(lambda: self._closed, min(_SLOWEST, self._seconds))
+
+
+def _each_in_a_thread(work: Any, items: list[Any]) -> None:
+    threads = []
+    for item in items[1:]:
+        thread = threading.Thread(target=work, args=(item,), name="sparkml-commit", daemon=True)
         try:
-            self.flush()
-        except Exception as error:
-            waiting = sum(map(len, self._rows.values()))
-            warnings.warn(f"{waiting} logged values were lost: {error}", RuntimeWarning, stacklevel=2)
+            thread.start()
+        except RuntimeError:
+            # at the interpreter's end no thread starts any more
+            work(item)
+            continue
+        threads.append(thread)
+    for item in items[:1]:
+        work(item)
+    for thread in threads:
+        thread.join()
 
 
-def _latest(name: str, rows: Sequence[Any]) -> list[Any]:
-    """In a table where the latest row of a key counts, a commit holds one row for each key."""
-    if name == "runs":
-        return list({row.run_id: row for row in rows}.values())
-    if name == "tags":
-        return list({(row.owner_type, row.owner, row.key): row for row in rows if isinstance(row, TagRow)}.values())
-    return list(rows)
+@atexit.register
+def _flush_at_exit() -> None:
+    for buffer in list(_open):
+        if buffer.is_empty:
+            continue
+        try:
+            buffer.flush()
+        except Exception as error:  # nobody is left to catch it, so it is said
+            print(f"sparkml_lifecycle: not everything that was logged is in the lake. {error}", file=sys.stderr)
+
+
+def _forget_in_child() -> None:
+    # what waits here is the parent's to write; its thread and locks do not exist in the child
+    for buffer in list(_open):
+        buffer._fresh()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,43 +1,79 @@
-"""The filter language of searches: text to a small tree, the tree to SQL. Values are never put into SQL unescaped."""
+"""The filter language: text -> a small tree. MLflow's grammar; what the tree means in SQL is :mod:`.select`'s."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, NoReturn
 
 from sparkml_lifecycle.errors import FilterError, did_you_mean
-from sparkml_lifecycle.lake.sql import literal
 
-ATTRIBUTES = {
-    "run_id": "run_id", "run_name": "run_name", "Run name": "run_name", "status": "status", "artifact_uri": "artifact_location",
-    "user_id": "user_id", "experiment_id": "experiment_id", "start_time": "start_time", "end_time": "end_time", "created": "start_time",
+Kind = Literal["metric", "param", "tag", "attribute"]
+Value = str | float | tuple[str, ...] | None
+
+_KINDS: dict[str, Kind] = {
+    "metric": "metric", "metrics": "metric",
+    "param": "param", "params": "param", "parameter": "param", "parameters": "param",
+    "tag": "tag", "tags": "tag",
+    "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "run": "attribute",
 }  # fmt: skip
-_NUMBERS = {"start_time", "end_time"}
-_ENTITIES = {
-    "metric": "metrics", "metrics": "metrics", "param": "params", "params": "params", "parameter": "params", "parameters": "params",
-    "tag": "tags", "tags": "tags", "attribute": "attributes", "attributes": "attributes", "attr": "attributes", "run": "attributes",
-}  # fmt: skip
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<string>'(?:[^']|'')*'|"(?:[^"]|"")*")|(?P<quoted>`[^`]+`)|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])"""
-    r"""|(?P<operator><=|>=|!=|<>|=|<|>)|(?P<word>[A-Za-z_][\w\-/]*)|(?P<mark>[.(),]))"""
+RUN_ATTRIBUTES = (
+    "run_id",
+    "run_name",
+    "status",
+    "user_id",
+    "artifact_uri",
+    "start_time",
+    "end_time",
+    "experiment_id",
+    "lifecycle_stage",
 )
+EXPERIMENT_ATTRIBUTES = ("name", "experiment_id", "creation_time", "last_update_time", "lifecycle_stage")
+_NUMBERS = ("start_time", "end_time", "creation_time", "last_update_time")
+_ALSO_NAMED = {
+    "created": "start_time",
+    "Created": "start_time",
+    "run name": "run_name",
+    "Run name": "run_name",
+    "Run Name": "run_name",
+}
+_NUMERIC_OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "IS NULL", "IS NOT NULL")
+_TEXT_OPERATORS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL")
 
 
 @dataclass(frozen=True)
-class Term:
-    """One comparison: an entity's key, an operator and a value (a tuple for IN, None for IS NULL)."""
+class Field:
+    """What is compared: ``metrics.auc`` is ``Field("metric", "auc")``; ``exact`` where backticks or quotes said so."""
 
-    entity: str
+    kind: Kind
     key: str
+    exact: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers."""
+        return self.kind == "metric" or (self.kind == "attribute" and self.key in _NUMBERS)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison; ``value`` is a tuple for IN and None for IS NULL."""
+
+    field: Field
     operator: str
-    value: str | float | tuple[str, ...] | None
+    value: Value
+
+
+@dataclass(frozen=True)
+class And:
+    """All of the parts hold; none is everything."""
+
+    parts: tuple[Comparison, ...]
 
 
 @dataclass(frozen=True)
 class Order:
-    """One item of ``order_by``."""
+    """One key to order by."""
 
-    entity: str
-    key: str
+    field: Field
     descending: bool
 
 
@@ -48,205 +84,190 @@ class _Token:
     start: int
 
 
-def parse_filter(text: str | None) -> list[Term]:
-    """The comparisons of a filter, all of which must hold.
+_TOKENS = re.compile(
+    r"""\s*(?:
+      (?P<field>(?:[A-Za-z]\w*\.)?`[^`]*`|[A-Za-z]\w*\."[^"]*")
+    | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
+    | (?P<number>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?:inf|nan)\b))
+    | (?P<word>[A-Za-z_][\w.\-/:]*)
+    | (?P<sign><=|>=|!=|<>|==|=|<|>|\(|\)|,)
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def parse(text: str | None, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> And:
+    """The tree of a filter.
+
+    Parameters
+    ----------
+    text : str or None
+        Comparisons joined by AND; ``metrics.auc > 0.9 and params.depth = '6'``.
+    attributes : tuple of str
+        The attributes that may be named.
 
     Raises
     ------
     FilterError
-        Marking the place in the text.
+        If it cannot be read; the message marks the place.
     """
     if not text or not text.strip():
-        return []
-    reader = _Reader(text)
-    terms = [_term(reader)]
-    while reader.peek() is not None:
-        reader.word("AND")
-        terms.append(_term(reader))
-    return terms
+        return And(())
+    return _Parser(text, attributes).everything()
 
 
-def parse_order(items: Sequence[str] | None) -> list[Order]:
-    """The items of ``order_by``: ``"metrics.mae ASC"``.
-
-    Raises
-    ------
-    FilterError
-        Marking the place in the text.
-    """
-    orders = []
-    for item in items or []:
-        reader = _Reader(item)
-        entity, key = _identifier(reader)
-        token = reader.take() if reader.peek() is not None else None
-        if token is not None and (token.text.upper() not in ("ASC", "DESC") or reader.peek() is not None):
-            raise reader.error(token, "expected ASC or DESC and nothing after it")
-        orders.append(Order(entity, key, token is not None and token.text.upper() == "DESC"))
-    return orders
+def parse_order(clause: str, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> Order:
+    """One item of ``order_by``: ``metrics.auc desc``."""
+    return _Parser(clause, attributes).order()
 
 
-class _Reader:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens: list[_Token] = []
-        self.position = 0
-        place = 0
-        while place < len(text.rstrip()):
-            match = _TOKEN.match(text, place)
+class _Parser:
+    def __init__(self, text: str, attributes: tuple[str, ...]) -> None:
+        self._text, self._attributes = text, attributes
+        self._tokens: list[_Token] = []
+        position = 0
+        while text[position:].strip():
+            match = _TOKENS.match(text, position)
             if match is None or match.lastgroup is None:
-                start = place + len(text[place:]) - len(text[place:].lstrip())
-                raise self.error(_Token("", text[start : start + 1], start), "this cannot be read")
-            self.tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
-            place = match.end()
+                start = position + len(text[position:]) - len(text[position:].lstrip())
+                self._fail(
+                    start,
+                    f"{text[start]!r} cannot stand here"
+                    + (": the quote is not closed" if text[start] in "'\"`" else ""),
+                )
+            self._tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
+            position = match.end()
+        self._next = 0
 
-    def peek(self) -> _Token | None:
-        return self.tokens[self.position] if self.position < len(self.tokens) else None
+    def everything(self) -> And:
+        parts = [self._comparison()]
+        while (token := self._peek()) is not None:
+            if token.text.upper() != "AND":
+                if token.text.upper() == "OR" or token.text in "()":
+                    self._fail(token.start, "comparisons are joined by AND; OR and parentheses are not known yet")
+                self._fail(token.start, "AND was expected here")
+            self._next += 1
+            parts.append(self._comparison())
+        return And(tuple(parts))
 
-    def take(self) -> _Token:
-        token = self.peek()
+    def order(self) -> Order:
+        field = self._field()
+        token = self._peek()
+        descending = token is not None and token.text.upper() == "DESC"
+        if token is not None:
+            if token.text.upper() not in ("ASC", "DESC"):
+                self._fail(token.start, "ASC or DESC was expected here")
+            self._next += 1
+        if (rest := self._peek()) is not None:
+            self._fail(rest.start, "nothing more was expected here; give order_by as a list, one item for each key")
+        return Order(field, descending)
+
+    def _comparison(self) -> Comparison:
+        if (token := self._peek()) is not None and token.text == "(":
+            self._fail(token.start, "parentheses are not known yet; join comparisons by AND")
+        field = self._field()
+        token = self._take("a comparison, such as = or >")
+        operator, start = self._operator(token), token.start
+        allowed = _NUMERIC_OPERATORS if field.is_number else _TEXT_OPERATORS
+        if operator not in allowed:
+            self._fail(start, f"{operator} does not go with {field.kind} {field.key!r}; allowed: {', '.join(allowed)}")
+        if operator.startswith("IS"):
+            return Comparison(field, operator, None)
+        if operator.endswith("IN"):
+            return Comparison(field, operator, self._several())
+        return Comparison(field, operator, self._value(field))
+
+    def _operator(self, token: _Token) -> str:
+        word = token.text.upper()
+        if token.kind == "sign" and word not in "(),":
+            return {"<>": "!=", "==": "="}.get(word, word)
+        if word in ("LIKE", "ILIKE", "IN"):
+            return word
+        following = self._peek()
+        if word == "NOT" and following is not None and following.text.upper() == "IN":
+            self._next += 1
+            return "NOT IN"
+        if word == "IS":
+            negated = following is not None and following.text.upper() == "NOT"
+            self._next += negated
+            if self._take("NULL").text.upper() == "NULL":
+                return "IS NOT NULL" if negated else "IS NULL"
+        self._fail(
+            token.start, "a comparison was expected here: = != < <= > >= LIKE ILIKE IN, NOT IN, IS NULL, IS NOT NULL"
+        )
+
+    def _field(self) -> Field:
+        token = self._take("a field, such as metrics.auc, params.depth, tags.team or status")
+        if token.kind not in ("word", "field"):
+            self._fail(token.start, "a field was expected here, such as metrics.auc, params.depth, tags.team or status")
+        text = token.text
+        if text[-1] in '`"':
+            prefix, _, key = text.partition(text[-1])
+            prefix, key, exact = prefix.removesuffix("."), key[:-1], True
+        else:
+            prefix, _, key = text.partition(".")
+            exact = False
+            if not key:
+                prefix, key = "", prefix
+        if not prefix:
+            return self._attribute(token, key, exact)
+        if prefix.lower() not in _KINDS:
+            self._fail(
+                token.start,
+                f"{prefix!r} is not known; fields begin with metrics. params. tags. or attributes.{did_you_mean(prefix, _KINDS)}",
+            )
+        kind = _KINDS[prefix.lower()]
+        if kind == "attribute":
+            return self._attribute(token, key, exact)
+        if not key:
+            self._fail(token.start, "a key is missing after the dot")
+        return Field(kind, key, exact)
+
+    def _attribute(self, token: _Token, key: str, exact: bool) -> Field:
+        key = _ALSO_NAMED.get(key, key) if "start_time" in self._attributes else key
+        if key not in self._attributes:
+            guess = did_you_mean(key, self._attributes)
+            self._fail(token.start, f"there is no attribute {key!r}; allowed: {', '.join(self._attributes)}.{guess}")
+        return Field("attribute", key, exact)
+
+    def _value(self, field: Field) -> Value:
+        token = self._take("a value")
+        if field.is_number:
+            if token.kind != "number":
+                self._fail(token.start, f"{field.kind} {field.key!r} is compared with a number, without quotes")
+            return float(token.text) if field.kind == "metric" else int(float(token.text))
+        return self._plain_text(token, field)
+
+    def _several(self) -> tuple[str, ...]:
+        opening = self._take("'('")
+        if opening.text != "(":
+            self._fail(opening.start, "a list was expected here, such as ('a', 'b')")
+        values = []
+        while True:
+            values.append(self._plain_text(self._take("a value"), None))
+            token = self._take("',' or ')'")
+            if token.text == ")":
+                return tuple(values)
+            if token.text != ",":
+                self._fail(token.start, "',' or ')' was expected here")
+
+    def _plain_text(self, token: _Token, field: Field | None) -> str:
+        if token.kind != "text":
+            what = f"{field.kind} {field.key!r} is compared with text" if field else "values in a list are text"
+            self._fail(token.start, f"{what}: put it in quotes, '{token.text}'")
+        quote = token.text[0]
+        return token.text[1:-1].replace(quote * 2, quote)
+
+    def _peek(self) -> _Token | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def _take(self, wanted: str) -> _Token:
+        token = self._peek()
         if token is None:
-            raise self.error(_Token("", "", len(self.text)), "the text ends too early")
-        self.position += 1
+            self._fail(len(self._text), f"it ends where {wanted} was expected")
+        self._next += 1
         return token
 
-    def word(self, *allowed: str) -> str:
-        token = self.take()
-        if token.text.upper() not in allowed or token.kind != "word":
-            raise self.error(token, f"expected {' or '.join(allowed)}")
-        return token.text.upper()
-
-    def error(self, token: _Token, problem: str) -> FilterError:
-        line = self.text.replace("\n", " ")
-        return FilterError(f"The filter cannot be read: {problem}.\n  {line}\n  {' ' * token.start}{'^' * max(len(token.text), 1)}")
-
-
-def _identifier(reader: _Reader) -> tuple[str, str]:
-    first = reader.take()
-    following = reader.peek()
-    if following is None or following.text != ".":
-        key = first.text.strip("`\"")
-        if key in ATTRIBUTES:
-            return "attributes", key
-        raise reader.error(first, f"expected metrics., params., tags. or an attribute ({', '.join(ATTRIBUTES)}){did_you_mean(key, ATTRIBUTES)}")
-    if first.text not in _ENTITIES:
-        raise reader.error(first, f"there is no {first.text!r}; use metrics, params, tags or attributes{did_you_mean(first.text, _ENTITIES)}")
-    entity = _ENTITIES[first.text]
-    reader.take()
-    token = reader.take()
-    if token.kind in ("quoted", "string"):
-        key = token.text[1:-1]
-    elif token.kind == "word":
-        key = token.text
-        while (dot := reader.peek()) is not None and dot.text == ".":
-            reader.take()
-            key += "." + reader.take().text
-    else:
-        raise reader.error(token, "expected a name; names with special characters stand between backticks")
-    if entity == "attributes" and key not in ATTRIBUTES:
-        raise reader.error(token, f"runs have no attribute {key!r}; they have {', '.join(ATTRIBUTES)}{did_you_mean(key, ATTRIBUTES)}")
-    return entity, key
-
-
-def _term(reader: _Reader) -> Term:
-    entity, key = _identifier(reader)
-    token = reader.take()
-    operator = token.text.upper()
-    if operator == "IS":
-        negated = reader.word("NULL", "NOT") == "NOT"
-        if negated:
-            reader.word("NULL")
-        return Term(entity, key, "IS NOT NULL" if negated else "IS NULL", None)
-    if operator == "NOT":
-        operator = f"NOT {reader.word('IN', 'LIKE', 'ILIKE')}"
-    is_number = entity == "metrics" or (entity == "attributes" and ATTRIBUTES[key] in _NUMBERS)
-    allowed = ("=", "!=", "<>", "<", "<=", ">", ">=") if is_number else ("=", "!=", "<>", "LIKE", "ILIKE", "IN", "NOT IN", "NOT LIKE", "NOT ILIKE")
-    if operator not in allowed:
-        raise reader.error(token, f"{entity}.{key} is compared with {', '.join(allowed)}")
-    operator = "!=" if operator == "<>" else operator
-    if operator in ("IN", "NOT IN"):
-        return Term(entity, key, operator, _values(reader))
-    value = reader.take()
-    if is_number:
-        if value.kind != "number" and value.text.strip("'\"").lower() not in ("nan", "inf", "-inf", "infinity"):
-            raise reader.error(value, "expected a number")
-        return Term(entity, key, operator, float(value.text.strip("'\"")))
-    if value.kind != "string":
-        raise reader.error(value, "expected a text between quotes")
-    return Term(entity, key, operator, _unquote(value.text))
-
-
-def _unquote(text: str) -> str:
-    mark = text[0]
-    return text[1:-1].replace(mark * 2, mark)
-
-
-def _values(reader: _Reader) -> tuple[str, ...]:
-    if (opening := reader.take()).text != "(":
-        raise reader.error(opening, "expected ( and a list of texts")
-    values = []
-    while True:
-        token = reader.take()
-        if token.kind != "string":
-            raise reader.error(token, "expected a text between quotes")
-        values.append(_unquote(token.text))
-        mark = reader.take()
-        if mark.text == ")":
-            return tuple(values)
-        if mark.text != ",":
-            raise reader.error(mark, "expected , or )")
-
-
-# -- SQL -----------------------------------------------------------------------------------------------------------------
-
-LATEST = {
-    "metrics": "select run_id, key, last_value(value order by step, timestamp, value) as value from metrics where {where} group by run_id, key",
-    "params": "select run_id, key, first_value(value order by seq, at, writer) as value from params where {where} group by run_id, key",
-    "tags": "select owner as run_id, key, last_value(value order by seq, at, writer) as value from tags "
-    "where owner_type = 'run' and {where} group by owner, key",
-}
-
-
-def condition(term: Term) -> str:
-    """A comparison as a condition on the runs ``r``."""
-    if term.entity == "attributes":
-        return _compare(f"r.{ATTRIBUTES[term.key]}", term)
-    rows = LATEST[term.entity].format(where=f"key = {literal(term.key)}")
-    inside = f"select run_id from ({rows}) where value is not null"
-    if term.operator == "IS NULL":
-        return f"r.run_id not in ({inside})"
-    if term.operator == "IS NOT NULL":
-        return f"r.run_id in ({inside})"
-    return f"r.run_id in ({inside} and {_compare('value', term)})"
-
-
-def _compare(column: str, term: Term) -> str:
-    value = term.value
-    if term.operator in ("IS NULL", "IS NOT NULL"):
-        return f"{column} {term.operator.lower()}"
-    if isinstance(value, tuple):
-        return f"{column} {term.operator.lower()} ({', '.join(literal(item) for item in value)})"
-    if isinstance(value, float):
-        if value != value:
-            return f"{'not ' if term.operator == '!=' else ''}isnan({column})"
-        # in DataFusion NaN is greater than every number
-        guard = f" and not isnan({column})" if term.operator in (">", ">=") and term.entity == "metrics" else ""
-        return f"{column} {term.operator} {literal(value)}{guard}"
-    return f"{column} {term.operator.lower()} {literal(value)}"
-
-
-def ordering(orders: Sequence[Order]) -> tuple[str, list[str]]:
-    """The joins that an ordering needs, and the items of ORDER BY: missing values and NaN last, then newest first."""
-    joins, items = [], []
-    for i, order in enumerate(orders):
-        direction = "desc" if order.descending else "asc"
-        if order.entity == "attributes":
-            column = f"r.{ATTRIBUTES[order.key]}"
-        else:
-            rows = LATEST[order.entity].format(where=f"key = {literal(order.key)}")
-            joins.append(f"left join ({rows}) o{i} on o{i}.run_id = r.run_id")
-            column = f"o{i}.value"
-        items.append(f"{column} is null")
-        if order.entity == "metrics":
-            items.append(f"isnan({column})")
-        items.append(f"{column} {direction}")
-    return " ".join(joins), [*items, "r.start_time desc", "r.run_id"]
+    def _fail(self, position: int, why: str) -> NoReturn:
+        line = self._text.replace("\n", " ").replace("\t", " ")
+        raise FilterError(f"The filter cannot be read: {why}.\n  {line}\n  {' ' * position}^")

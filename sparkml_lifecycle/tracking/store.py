@@ -1,304 +1,224 @@
-"""Experiments and runs over the lake: what is written goes through the buffer, what is read flushes it first."""
+"""Runs and what they log, over a lake. Logging costs microseconds; what is read includes what this process has logged."""
 
-import getpass
-import os
+import functools
+import sys
+import threading
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sparkml_lifecycle import uris
-from sparkml_lifecycle.entities import Experiment, LifecycleStage, Metric, Run, RunData, RunInfo, RunStatus, ViewType
-from sparkml_lifecycle.errors import AlreadyExists, Conflict, InvalidInput, NotFound, did_you_mean
-from sparkml_lifecycle.lake import Lake, Writer
-from sparkml_lifecycle.lake.sql import LATEST, literal, one_of
-from sparkml_lifecycle.lake.table import query
-from sparkml_lifecycle.settings import Settings
-from sparkml_lifecycle.tracking import limits, search
-from sparkml_lifecycle.tracking.buffer import Buffer
-from sparkml_lifecycle.tracking.rows import TABLES, ExperimentRow, MetricRow, ParamRow, RunRow, TagRow
-
-_RUN = ("experiment_id", "run_name", "user_id", "status", "start_time", "end_time", "lifecycle_stage", "artifact_location")
-_LATEST_RUNS = f"select run_id, {', '.join(f'last_value({c} {LATEST}) as {c}' for c in _RUN)} from runs where {{where}} group by run_id"
-_EXPERIMENT = ("name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time", "revision")
-_LATEST_EXPERIMENTS = (
-    f"select experiment_id, {', '.join(f'last_value({c} order by revision) as {c}' for c in _EXPERIMENT)} from experiments group by experiment_id"
+from sparkml_lifecycle import current, uris
+from sparkml_lifecycle.entities import (
+    LifecycleStage,
+    Metric,
+    PagedList,
+    Run,
+    RunData,
+    RunInfo,
+    RunStatus,
+    ViewType,
 )
-_CLAIMS = 100
+from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.lake import Lake, Row, literal
+from sparkml_lifecycle.lake.order import uuid7
+from sparkml_lifecycle.lake.rows import from_arrow
+from sparkml_lifecycle.lake.sql import literals
+from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.tracking import names, paging, search, select
+from sparkml_lifecycle.tracking.buffer import Buffer
+from sparkml_lifecycle.tracking.experiments import Experiments, absolute, milliseconds
+from sparkml_lifecycle.tracking.tables import FIRST_PARAM, LAST_METRIC, LAST_TAG, MetricRow, ParamRow, RunRow, TagRow
 
-
-def new_run_id() -> str:
-    """A UUIDv7 as 32 hex digits: ids of the same time lie together, so statistics of files find a run."""
-    milliseconds = int(time.time() * 1000)
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | ((random >> 62) & 0xFFF) << 64 | 0b10 << 62 | (random & ((1 << 62) - 1))
-    return f"{value:032x}"
-
-
-def now() -> int:
-    """Milliseconds since 1970, UTC."""
-    return int(time.time() * 1000)
+MAX_RESULTS = 50_000
+_WAIT_SECONDS = 1.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TrackingStore:
-    """The tracking tables of one lake.
+    """Experiments and runs of one lake.
 
     Parameters
     ----------
-    uri : str
-        The lake.
-    settings : Settings
-    writer : Writer, optional
-        Who is recorded; this process and its user where it is not given.
+    lake : Lake
+    settings : Settings, optional
+        ``flush_seconds`` and ``flush_points``: how long and how many values may wait in memory.
     """
 
-    def __init__(self, uri: str, settings: Settings | None = None, writer: Writer | None = None) -> None:
-        self.settings = settings or Settings.load()
-        self.writer = writer or Writer(self.settings.user or _login())
-        self.lake = Lake(uri, TABLES)
-        self.buffer = Buffer(self.lake, self.writer, self.settings)
+    def __init__(self, lake: Lake, settings: Settings | None = None) -> None:
+        settings = settings or Settings.load()
+        self.lake = lake
+        self.experiments = Experiments(lake)
+        self._buffer = Buffer(lake, settings.flush_seconds, settings.flush_points)
         self._runs: dict[str, RunRow] = {}
         self._params: dict[str, dict[str, str]] = {}
+        self._lock = threading.RLock()
 
-    def _query(self, sql: str, *names: str) -> list[dict[str, Any]]:
-        self.buffer.flush()
-        rows: list[dict[str, Any]] = query([self.lake.table(name) for name in names], sql).to_pylist()
-        return rows
+    # -- runs ------------------------------------------------------------------------------------------------------------
 
-    # -- experiments
-
-    def experiments(self) -> list[Experiment]:
-        """All experiments, deleted ones too, by id."""
-        rows = self._query(_LATEST_EXPERIMENTS, "experiments")
-        tags = self._tags("experiment", None)
-        found = [self._experiment(row, tags.get(row["experiment_id"], {})) for row in rows]
-        return sorted(found, key=lambda e: (len(e.experiment_id), e.experiment_id))
-
-    def _experiment(self, row: dict[str, Any], tags: dict[str, str]) -> Experiment:
-        location = row["artifact_location"] or f"artifacts/{row['experiment_id']}"
-        return Experiment(
-            row["experiment_id"], row["name"], self._absolute(location), row["lifecycle_stage"], tags, row["creation_time"], row["last_update_time"]
-        )
-
-    def _absolute(self, location: str) -> str:
-        return location if "://" in location or location.startswith("/") else uris.join(self.lake.uri, location)
-
-    def create_experiment(self, name: str, artifact_location: str | None = None, tags: dict[str, str] | None = None) -> str:
-        """A new experiment; its id is the next small number.
-
-        Raises
-        ------
-        AlreadyExists
-            If there is one of that name; the message says whether it was deleted.
-        """
-        limits.check_name(name, "experiment")
-        checked = [(limits.check_key(k, "tag"), limits.check_text(v, limits.TAG_LENGTH, "tag value")) for k, v in (tags or {}).items()]
-        self.lake.prepare()
-        table = self.lake.table("experiments")
-        for attempt in range(_CLAIMS):
-            known = self.experiments()
-            if taken := next((e for e in known if e.name == name), None):
-                state = "was deleted: restore it, or use another name" if taken.lifecycle_stage == LifecycleStage.DELETED else "exists already"
-                raise AlreadyExists(f"The experiment {name!r} (id {taken.experiment_id}) {state}.")
-            number = table.standing("experiment_ids") + 1
-            moment, claim = now(), uuid.uuid4().hex
-            row = ExperimentRow(str(number), name, artifact_location and uris.normalise(artifact_location), LifecycleStage.ACTIVE, moment, moment, 1, claim)
-            try:
-                identifiers = {f"experiment:{name}": table.standing(f"experiment:{name}") + 1, "experiment_ids": number}
-                table.claim(identifiers, [row], self.writer, claim)
-            except Conflict:
-                time.sleep(0.002 * attempt)
-                continue
-            for key, value in checked:
-                self.buffer.add("tags", TagRow("experiment", str(number), key, value))
-            return str(number)
-        raise Conflict(f"The experiment {name!r} could not be created: too many others create experiments at the same time. Try again.")
-
-    def experiment(self, experiment_id: str) -> Experiment:
-        """One experiment by id.
-
-        Raises
-        ------
-        NotFound
-        """
-        found = next((e for e in self.experiments() if e.experiment_id == str(experiment_id)), None)
-        if found is None:
-            raise NotFound(f"There is no experiment with id {experiment_id!r} in {self.lake.uri!r}.")
-        return found
-
-    def experiment_by_name(self, name: str) -> Experiment | None:
-        """One experiment by name, or None."""
-        return next((e for e in self.experiments() if e.name == name), None)
-
-    def change_experiment(self, experiment_id: str, **changes: str) -> None:
-        """A new revision of an experiment with another name or lifecycle stage."""
-        table = self.lake.table("experiments")
-        for attempt in range(_CLAIMS):
-            found = self.experiment(experiment_id)
-            name = changes.get("name", found.name)
-            if name != found.name and self.experiment_by_name(limits.check_name(name, "experiment")):
-                raise AlreadyExists(f"The experiment {name!r} exists already.")
-            revision = table.standing(f"experiment_id:{experiment_id}") + 1
-            stored = self._query(f"{_LATEST_EXPERIMENTS} having experiment_id = {literal(found.experiment_id)}", "experiments")[0]
-            claim = uuid.uuid4().hex
-            row = ExperimentRow(
-                found.experiment_id, name, stored["artifact_location"], changes.get("lifecycle_stage", found.lifecycle_stage),
-                stored["creation_time"], now(), stored["revision"] + 1, claim,
-            )  # fmt: skip
-            identifiers = {f"experiment_id:{experiment_id}": revision}
-            if name != found.name:
-                identifiers[f"experiment:{name}"] = table.standing(f"experiment:{name}") + 1
-            try:
-                table.claim(identifiers, [row], self.writer, claim)
-                return
-            except Conflict:
-                time.sleep(0.002 * attempt)
-        raise Conflict(f"The experiment {experiment_id!r} could not be changed: others change it at the same time. Try again.")
-
-    def set_experiment_tag(self, experiment_id: str, key: str, value: Any) -> None:
-        """Set a tag of an experiment."""
-        self.experiment(experiment_id)
-        self.buffer.add("tags", TagRow("experiment", str(experiment_id), limits.check_key(key, "tag"), limits.check_text(value, limits.TAG_LENGTH, "tag value")))
-
-    # -- runs
-
-    def create_run(self, experiment_id: str, run_name: str | None, user_id: str | None, start_time: int | None, tags: dict[str, str]) -> Run:
-        """A new run, handed over at once."""
-        experiment = self.experiment(experiment_id)
+    def create_run(
+        self,
+        experiment_id: str,
+        run_name: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        start_time: int | None = None,
+        user_id: str | None = None,
+    ) -> Run:
+        """Begin a run; its row is on its way at once, in the background."""
+        experiment = self.experiments.row(experiment_id)
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
-            raise InvalidInput(f"The experiment {experiment.name!r} was deleted; restore it before you start a run in it.")
-        run_id = new_run_id()
-        name = run_name or tags.get("mlflow.runName") or f"run-{run_id[-8:]}"
-        limits.check_name(name, "run")
-        tags = {"mlflow.runName": name, **tags}
-        checked = [(limits.check_key(k, "tag"), limits.check_text(v, limits.TAG_LENGTH, "tag value")) for k, v in tags.items()]
-        base = f"artifacts/{experiment_id}" if experiment.artifact_location.startswith(self.lake.uri) else experiment.artifact_location
+            raise InvalidInput(
+                f"The experiment {experiment.name!r} ({experiment_id}) is deleted. Restore it first: restore_experiment()."
+            )
+        run_id = uuid7()
+        said = {str(key): value for key, value in (tags or {}).items()}
+        name = run_name or said.get("mlflow.runName") or f"run-{run_id[-8:]}"
+        said["mlflow.runName"] = name
         row = RunRow(
-            run_id, str(experiment_id), name, user_id or self.writer.by, RunStatus.RUNNING, now() if start_time is None else start_time, None,
-            LifecycleStage.ACTIVE, uris.join(base, run_id, "artifacts") if "://" in base or base.startswith("/") else f"{base}/{run_id}/artifacts",
-        )  # fmt: skip
+            at=self._now(),
+            run_id=run_id,
+            experiment_id=experiment.experiment_id,
+            name=names.check_value("name of run", run_id, name, names.MAX_TAG),
+            user_id=user_id or self.lake.writer.by,
+            status=RunStatus.RUNNING.name,
+            start_time=moment(start_time) if start_time is not None else self._now(),
+            location=uris.join(experiment.location, run_id, "artifacts"),
+        )
+        rows: list[Row] = [self._tag_row(run_id, key, value) for key, value in said.items()]
+        self._runs[run_id] = row
         self._params[run_id] = {}
-        for key, value in checked:
-            self.buffer.add("tags", TagRow("run", run_id, key, value))
-        self._put_run(row)
-        return Run(self._info(row), RunData({}, {}, dict(checked)))
+        self._buffer.add([*rows, row], urgent=True)
+        if self._at_once(run_id, None):
+            self.flush()
+        return self._run(row, RunData({}, {}, {key: str(value) for key, value in said.items()}))
 
-    def _put_run(self, row: RunRow) -> None:
-        self._runs[row.run_id] = row
-        self.buffer.add("runs", row)
-
-    def _info(self, row: RunRow) -> RunInfo:
-        return RunInfo(
-            row.run_id, row.experiment_id, row.run_name, row.user_id, row.status, row.start_time, row.end_time,
-            self._absolute(row.artifact_location), row.lifecycle_stage,
-        )  # fmt: skip
-
-    def _row(self, run_id: str) -> RunRow:
-        """The state of a run; one that another process has just made is waited for up to a second."""
-        if not isinstance(run_id, str) or not uris.RUN_ID.fullmatch(run_id):
-            raise InvalidInput(f"{run_id!r} is not a run id: those have 32 hex digits.")
-        if run_id in self._runs:
-            return self._runs[run_id]
-        deadline = time.monotonic() + 1.0
-        while True:
-            rows = self._query(_LATEST_RUNS.format(where=f"run_id = {literal(run_id)}"), "runs")
-            if rows:
-                return RunRow(**rows[0])
-            if time.monotonic() > deadline:
-                raise NotFound(f"There is no run {run_id!r} in {self.lake.uri!r}.")
-            time.sleep(0.1)
-
-    def run(self, run_id: str) -> Run:
-        """One run with its data.
+    def get_run(self, run_id: str) -> Run:
+        """A run with its last metrics, its parameters and tags.
 
         Raises
         ------
         NotFound
+            If there is none; a run that was begun elsewhere within the last second is waited for.
         """
-        self._row(run_id)
-        return self.runs([run_id])[0]
+        self._flush_before_reading()
+        row = self._wait_for(run_id)
+        return self._run(row, self._data([run_id])[run_id])
 
-    def runs(self, run_ids: Sequence[str]) -> list[Run]:
-        """Runs with their data, in the order of the ids."""
-        if not run_ids:
-            return []
-        inside = f"run_id in {one_of(run_ids)}"
-        infos = {row["run_id"]: RunRow(**row) for row in self._query(_LATEST_RUNS.format(where=inside), "runs")}
-        data: dict[str, dict[str, dict[str, Any]]] = {}
-        for entity in ("metrics", "params"):
-            for row in self._query(search.LATEST[entity].format(where=inside), entity):
-                data.setdefault(row["run_id"], {}).setdefault(entity, {})[row["key"]] = row["value"]
-        tags = self._tags("run", run_ids)
-        return [
-            Run(self._info(infos[i]), RunData(data.get(i, {}).get("metrics", {}), data.get(i, {}).get("params", {}), tags.get(i, {})))
-            for i in run_ids if i in infos
-        ]  # fmt: skip
-
-    def _tags(self, owner_type: str, owners: Sequence[str] | None) -> dict[str, dict[str, str]]:
-        where = f"owner_type = {literal(owner_type)}" + (f" and owner in {one_of(owners)}" if owners is not None else "")
-        rows = self._query(f"select owner, key, last_value(value {LATEST}) as value from tags where {where} group by owner, key", "tags")
-        found: dict[str, dict[str, str]] = {}
-        for row in rows:
-            if row["value"] is not None:
-                found.setdefault(row["owner"], {})[row["key"]] = row["value"]
-        return found
-
-    def change_run(self, run_id: str, **changes: Any) -> RunInfo:
-        """A new state of a run: status, end_time, run_name or lifecycle_stage."""
-        if "status" in changes and changes["status"] not in RunStatus.ALL:
-            raise InvalidInput(f"A run's status is one of {', '.join(RunStatus.ALL)}; found {changes['status']!r}.")
-        if "run_name" in changes:
-            limits.check_name(changes["run_name"], "run")
-            self.set_tag(run_id, "mlflow.runName", changes["run_name"])
-        row = replace(self._row(run_id), **changes)
-        self._put_run(row)
-        return self._info(row)
-
-    def _active(self, run_id: str) -> RunRow:
-        row = self._row(run_id)
-        if row.lifecycle_stage != LifecycleStage.ACTIVE:
-            raise InvalidInput(f"The run {run_id} was deleted; restore it before you log to it.")
-        return row
-
-    def log_metric(self, run_id: str, metric: Metric) -> None:
-        """One point; costs microseconds, committed within a second."""
-        if run_id not in self._runs:
-            self._runs[run_id] = self._active(run_id)
-        self.buffer.add(
-            "metrics",
-            MetricRow(run_id, metric.key, metric.value, metric.step, metric.timestamp, metric.model_id, metric.dataset_name, metric.dataset_digest),
+    def update_run(
+        self,
+        run_id: str,
+        status: str | None = None,
+        name: str | None = None,
+        end_time: int | None = None,
+        stage: str | None = None,
+    ) -> Run:
+        """Change a run's status, name or stage; returns when everything it logged is in the lake."""
+        before = self._newest(run_id)
+        if status is not None:
+            status = RunStatus.from_string(status).name
+        ended = moment(end_time) if end_time is not None else before.end_time
+        if status is not None and end_time is None:
+            ended = self._now() if RunStatus.is_terminated(status) else None
+        row = replace(
+            before,
+            at=self._now(),
+            status=status or before.status,
+            name=name or before.name,
+            end_time=ended,
+            lifecycle_stage=stage or before.lifecycle_stage,
         )
+        rows: list[Row] = [self._tag_row(run_id, "mlflow.runName", name)] if name else []
+        self._runs[run_id] = row
+        self._buffer.add([*rows, row])
+        self.flush()
+        return self._run(row, RunData())
 
-    def log_param(self, run_id: str, key: str, value: Any) -> None:
-        """One parameter.
+    def artifact_uri(self, run_id: str) -> str:
+        """Where a run's artifacts lie, as an absolute path or URI."""
+        return absolute(self.lake, (self._runs.get(run_id) or self._wait_for(run_id)).location)
+
+    # -- logging ---------------------------------------------------------------------------------------------------------
+
+    def log_metric(
+        self,
+        run_id: str,
+        key: str,
+        value: float,
+        timestamp: int | None = None,
+        step: int | None = None,
+        synchronous: bool | None = None,
+        model_id: str | None = None,
+        dataset_name: str | None = None,
+        dataset_digest: str | None = None,
+    ) -> None:
+        """Log one point of a metric; ``timestamp`` in milliseconds, now where it is not given."""
+        if run_id not in self._runs:
+            self._wait_for(run_id)
+        self._require_active(run_id)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidInput(
+                f"The metric {key!r} must be a number, found {type(value).__name__}. Pass float(value)."
+            ) from None
+        for name in (model_id, dataset_name, dataset_digest):
+            if name is not None:
+                names.check_value("metric", key, name, names.MAX_EXPERIMENT)
+        row = MetricRow(
+            at=self.lake.writer.clock(),
+            run_id=run_id,
+            key=names.check_key("metric", key),
+            value=number,
+            timestamp=int(time.time() * 1000) if timestamp is None else _whole("timestamp", timestamp),
+            step=0 if step is None else _whole("step", step),
+            model_id=model_id,
+            dataset_name=dataset_name,
+            dataset_digest=dataset_digest,
+        )
+        self._buffer.add((row,))
+        if self._at_once(run_id, synchronous):
+            self.flush()
+
+    def log_params(self, run_id: str, params: Iterable[tuple[str, Any]], synchronous: bool | None = None) -> None:
+        """Log parameters; one that is there keeps its value.
 
         Raises
         ------
         InvalidInput
-            If it has another value already.
+            If one of them has another value already; then none of them is logged.
         """
-        text = limits.check_text(value, limits.PARAM_LENGTH, f"value of the param {key!r}")
-        limits.check_key(key, "param")
-        known = self._known_params(run_id)
-        if key in known:
-            if known[key] != text:
-                raise InvalidInput(f"The param {key!r} of run {run_id} is {known[key]!r} and params do not change; found {text!r}. Use another name or a tag.")
-            return
-        known[key] = text
-        self.buffer.add("params", ParamRow(run_id, key, text))
+        self._require_active(run_id)
+        with self._lock:
+            known = self._known_params(run_id)
+            new: dict[str, str] = {}
+            for key, value in params:
+                text = names.check_value("param", names.check_key("param", key), value, names.MAX_PARAM)
+                before = known.get(key, new.get(key))
+                if before is not None and before != text:
+                    raise InvalidInput(
+                        f"The param {key!r} of run {run_id} has the value {before!r} and cannot become {text!r}: params never change. "
+                        "Use a tag, another key or a new run."
+                    )
+                if before is None:
+                    new[key] = text
+            now = self._now()
+            self._buffer.add([ParamRow(at=now, run_id=run_id, key=key, value=value) for key, value in new.items()])
+            known.update(new)
+        if self._at_once(run_id, synchronous):
+            self.flush()
 
-    def _known_params(self, run_id: str) -> dict[str, str]:
-        self._active(run_id)
-        if run_id not in self._params:
-            rows = self._query(search.LATEST["params"].format(where=f"run_id = {literal(run_id)}"), "params")
-            self._params[run_id] = {row["key"]: row["value"] for row in rows}
-        return self._params[run_id]
-
-    def set_tag(self, run_id: str, key: str, value: Any) -> None:
-        """Set a tag of a run."""
-        self._active(run_id)
-        self.buffer.add("tags", TagRow("run", run_id, limits.check_key(key, "tag"), limits.check_text(value, limits.TAG_LENGTH, "tag value")))
+    def set_tags(self, run_id: str, tags: Iterable[tuple[str, Any]], synchronous: bool | None = None) -> None:
+        """Set tags of a run; ``mlflow.runName`` renames it."""
+        self._require_active(run_id)
+        said = list(tags)
+        rows = [self._tag_row(run_id, key, value) for key, value in said]
+        self._buffer.add(rows)
+        for key, value in said:
+            if key == "mlflow.runName":
+                self.update_run(run_id, name=str(value))
+        if self._at_once(run_id, synchronous):
+            self.flush()
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag of a run.
@@ -306,33 +226,180 @@ class TrackingStore:
         Raises
         ------
         NotFound
-            If the run has no such tag.
+            If it has none with that key.
         """
-        found = self.run(run_id).data.tags
-        if key not in found:
-            raise NotFound(f"The run {run_id} has no tag {key!r}.{did_you_mean(key, found)}")
-        self.buffer.add("tags", TagRow("run", run_id, key, None))
+        self._require_active(run_id)
+        if key not in self.get_run(run_id).data.tags:
+            raise NotFound(f"The run {run_id} has no tag {key!r}.")
+        self._buffer.add([TagRow(at=self._now(), owner=run_id, key=key, value=None)])
+
+    def flush(self) -> None:
+        """Commit what waits in memory; returns when it is in the lake."""
+        self._buffer.flush()
+
+    def close(self) -> None:
+        """Flush and end the background thread; the store stays usable."""
+        self._buffer.close()
+
+    # -- reading ---------------------------------------------------------------------------------------------------------
 
     def metric_history(self, run_id: str, key: str) -> list[Metric]:
-        """Every point of a metric, by step and time."""
-        self._row(run_id)
-        where = f"run_id = {literal(run_id)} and key = {literal(key)}"
-        rows = self._query(f"select * from metrics where {where} order by step, timestamp, value", "metrics")
-        return [Metric(r["key"], r["value"], r["timestamp"], r["step"], r["model_id"], r["dataset_name"], r["dataset_digest"], run_id) for r in rows]
+        """Every point of a metric, in order of step and time."""
+        self._flush_before_reading()
+        self._wait_for(run_id)
+        sql = f"select * from metrics where run_id = {literal(run_id)} and key = {literal(key)} order by step, timestamp, seq, at"
+        rows = from_arrow(MetricRow, self.lake.table(MetricRow).query(sql))
+        return [
+            Metric(
+                row.key,
+                row.value,
+                row.timestamp,
+                row.step,
+                row.model_id,
+                row.dataset_name,
+                row.dataset_digest,
+                row.run_id,
+            )
+            for row in rows
+        ]
 
-    def search(self, experiment_ids: Sequence[str], text: str | None, view: int, orders: Sequence[str] | None, limit: int, offset: int) -> list[str]:
-        """The ids of the runs that a filter matches, in order."""
-        terms = search.parse_filter(text)
-        joins, items = search.ordering(search.parse_order(orders))
-        stages = {ViewType.ACTIVE_ONLY: ("active",), ViewType.DELETED_ONLY: ("deleted",), ViewType.ALL: ("active", "deleted")}[view]
-        conditions = [f"r.lifecycle_stage in {one_of(stages)}", *(search.condition(term) for term in terms)]
-        runs = _LATEST_RUNS.format(where=f"experiment_id in {one_of(experiment_ids)}")
-        sql = f"select r.run_id from ({runs}) r {joins} where {' and '.join(conditions)} order by {', '.join(items)} limit {limit} offset {offset}"
-        return [row["run_id"] for row in self._query(sql, "runs", "metrics", "params", "tags")]
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None = None,
+        view: ViewType = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> PagedList[Run]:
+        """A page of the runs that a filter lets through, latest first where ``order_by`` says nothing else."""
+        if not 0 < max_results <= MAX_RESULTS:
+            raise InvalidInput(f"max_results must lie between 1 and {MAX_RESULTS}, found {max_results}.")
+        self._flush_before_reading()
+        wanted = search.parse(filter_string)
+        orders = [search.parse_order(clause) for clause in order_by]
+        asked = (sorted(experiment_ids), filter_string, view, list(order_by))
+        start = paging.offset(page_token, asked)
+        sql = select.search_sql(experiment_ids, wanted, view, orders, max_results + 1, start)
+        by_kind: dict[str, type[Row]] = {"metric": MetricRow, "param": ParamRow, "tag": TagRow}
+        kinds = select.tables_of(wanted, orders)
+        tables = [RunRow, *(by_kind[kind] for kind in sorted(kinds) if kind in by_kind)]
+        ids = self.lake.query(sql, *tables)["run_id"].to_pylist()  # type: ignore[arg-type]
+        following = paging.token(start + max_results, asked) if len(ids) > max_results else None
+        ids = ids[:max_results]
+        rows = {row.run_id: row for row in self._rows(ids)}
+        data = self._data(ids)
+        return PagedList([self._run(rows[run_id], data[run_id]) for run_id in ids], following)
+
+    # -- inside ----------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        return self.lake.writer.clock()
+
+    def _tag_row(self, run_id: str, key: str, value: Any) -> TagRow:
+        text = names.check_value("tag", names.check_key("tag", key), value, names.MAX_TAG)
+        return TagRow(at=self._now(), owner=run_id, key=key, value=text)
+
+    def _run(self, row: RunRow, data: RunData) -> Run:
+        ended = milliseconds(row.end_time) if row.end_time else None
+        info = RunInfo(
+            row.run_id, row.name, row.experiment_id, row.user_id, row.status, milliseconds(row.start_time), ended,
+            absolute(self.lake, row.location), row.lifecycle_stage,
+        )  # fmt: skip
+        return Run(info, data)
+
+    def _rows(self, run_ids: Sequence[str]) -> list[RunRow]:
+        return self.lake.table(RunRow).latest("run_id", f"run_id in {literals(run_ids)}") if run_ids else []
+
+    def _wait_for(self, run_id: str) -> RunRow:
+        if not isinstance(run_id, str) or not uris.RUN_ID.fullmatch(run_id):
+            raise InvalidInput(f"{run_id!r} is not a run id; one has 32 hex digits.")
+        until = time.monotonic() + _WAIT_SECONDS
+        while True:
+            found = self._rows([run_id])
+            if found:
+                self._runs.setdefault(run_id, found[0])
+                return found[0]
+            if run_id in self._runs:
+                return self._runs[run_id]
+            if time.monotonic() > until:
+                raise NotFound(
+                    f"There is no run {run_id!r} in the lake {self.lake.uri!r}. search_runs() lists those that exist."
+                )
+            time.sleep(0.1)
+
+    def _newest(self, run_id: str) -> RunRow:
+        # the row that this process wrote last may still wait in memory; what somebody else wrote in between counts
+        found, mine = self._wait_for(run_id), self._runs[run_id]
+        return mine if found.writer in ("", self.lake.writer.id) else found
+
+    def _require_active(self, run_id: str) -> None:
+        row = self._runs.get(run_id) or self._wait_for(run_id)
+        if row.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise InvalidInput(f"The run {run_id} is deleted. Restore it before logging to it: restore_run().")
+
+    def _known_params(self, run_id: str) -> dict[str, str]:
+        if run_id not in self._params:
+            self._flush_before_reading()
+            self._params[run_id] = dict(self._data([run_id])[run_id].params)
+        return self._params[run_id]
+
+    def _data(self, run_ids: Sequence[str]) -> dict[str, RunData]:
+        found: dict[str, tuple[dict[str, float], dict[str, str], dict[str, str]]] = {
+            one: ({}, {}, {}) for one in run_ids
+        }
+        if not run_ids:
+            return {}
+        wanted = literals(run_ids)
+        queries: tuple[tuple[type[Row], str, str, str], ...] = (
+            (MetricRow, "metrics", "run_id", LAST_METRIC),
+            (ParamRow, "params", "run_id", FIRST_PARAM),
+            (TagRow, "tags", "owner", LAST_TAG),
+        )
+        for place, (row_type, table, owner, value) in enumerate(queries):
+            sql = f"select {owner} as o, key, {value} as v from {table} where {owner} in {wanted} group by {owner}, key"
+            answer = self.lake.query(sql, row_type)
+            for run_id, key, one in zip(*(answer[name].to_pylist() for name in ("o", "key", "v")), strict=True):
+                if one is not None:
+                    found[run_id][place][key] = one
+        return {run_id: RunData(*parts) for run_id, parts in found.items()}
+
+    def _flush_before_reading(self) -> None:
+        if not self._buffer.is_empty:
+            self.flush()
+
+    def _at_once(self, run_id: str, synchronous: bool | None) -> bool:
+        if synchronous is not None:
+            return synchronous
+        # Spark's Python workers leave without exit handlers; only a `with start_run()` would flush in time
+        return "pyspark" in sys.modules and run_id not in current.own_runs() and _in_spark_task()
 
 
-def _login() -> str:
+def _in_spark_task() -> bool:
+    from pyspark import TaskContext
+
+    return TaskContext.get() is not None
+
+
+def _whole(what: str, value: Any) -> int:
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInput(f"The {what} must be a whole number, found {value!r}.") from None
+    if not -(2**63) <= number < 2**63:
+        raise InvalidInput(f"The {what} {number} does not fit 64 bits.")
+    return number
+
+
+def moment(milliseconds_since_1970: int) -> datetime:
+    """MLflow's milliseconds as a time in UTC."""
+    try:
+        return _EPOCH + timedelta(milliseconds=_whole("time", milliseconds_since_1970))
+    except OverflowError:
+        raise InvalidInput(f"{milliseconds_since_1970} milliseconds lie beyond the year 9999.") from None
+
+
+@functools.lru_cache(maxsize=64)
+def open_store(uri: str) -> TrackingStore:
+    """The process's one store of a lake, by its normal URI: clients of the same lake share what waits in memory."""
+    return TrackingStore(Lake(uri))

@@ -55,7 +55,9 @@ def _pipeline() -> Any:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    features = ColumnTransformer([("codes", OneHotEncoder(handle_unknown="ignore"), ["carrier"]), ("numbers", StandardScaler(), NUMBERS)])
+    features = ColumnTransformer(
+        [("codes", OneHotEncoder(handle_unknown="ignore"), ["carrier"]), ("numbers", StandardScaler(), NUMBERS)]
+    )
     frame = rows()
     return Pipeline([("features", features), ("ridge", Ridge())]).fit(frame[[*NUMBERS, "carrier"]], target(frame))
 
@@ -89,7 +91,9 @@ def _xgboost(kind: str, categorical: bool = False, early: bool = False) -> Calla
             return xgboost.XGBRanker(**options).fit(inputs, (wanted > 16).astype(int), qid=np.repeat(np.arange(20), 10))
         if early:
             options |= {"early_stopping_rounds": 2, "n_estimators": 200, "learning_rate": 0.9}
-            return xgboost.XGBRegressor(**options).fit(inputs[:100], wanted[:100], eval_set=[(inputs[100:], wanted[100:])], verbose=False)
+            return xgboost.XGBRegressor(**options).fit(
+                inputs[:100], wanted[:100], eval_set=[(inputs[100:], wanted[100:])], verbose=False
+            )
         return xgboost.XGBRegressor(**options).fit(inputs, wanted)
 
     return train

@@ -45,7 +45,9 @@ def agree(case: Case, found, wanted) -> None:
 
 
 def test_a_loaded_model_answers_as_the_trained_one(case, trained, loaded):
-    np.testing.assert_array_equal(np.asarray(loaded.predict(case.frame())), np.asarray(case.expected(trained, case.frame())))
+    np.testing.assert_array_equal(
+        np.asarray(loaded.predict(case.frame())), np.asarray(case.expected(trained, case.frame()))
+    )
 
 
 def test_a_batch_answers_as_its_rows_one_by_one(case, loaded):
@@ -88,7 +90,9 @@ def test_no_rows_give_no_answers(case, loaded):
 def test_a_missing_library_gives_the_line_that_installs_it(case, directory, monkeypatch):
     from sparkml_lifecycle import flavors
 
-    missing = flavors.Entry(flavors.FLAVORS[case.flavor].target, "no-such-library", case.flavor, flavors.FLAVORS[case.flavor].loaders)
+    missing = flavors.Entry(
+        flavors.FLAVORS[case.flavor].target, "no-such-library", case.flavor, flavors.FLAVORS[case.flavor].loaders
+    )
     monkeypatch.setitem(flavors.FLAVORS, case.flavor, missing)
     with pytest.raises(errors.MissingLibrary, match="pip install no-such-library"):
         package.read(directory)
@@ -209,7 +213,9 @@ def test_a_python_model_with_artifacts_and_params(tmp_path):
     (tmp_path / "factor.txt").write_text("3")
     frame = pd.DataFrame({"x": [1.0, 2.0]})
     signature = infer_signature(frame, frame["x"], params={"offset": 1.0})
-    description = Description(signature=signature, allow_code=True, options={"artifacts": {"factor": str(tmp_path / "factor.txt")}})
+    description = Description(
+        signature=signature, allow_code=True, options={"artifacts": {"factor": str(tmp_path / "factor.txt")}}
+    )
     package.save(Scaled(), tmp_path / "m", description)
     model = package.read(tmp_path / "m", allow_code=True)
     assert list(model.predict(frame)) == [4.0, 7.0]
@@ -220,7 +226,9 @@ def test_a_python_model_with_artifacts_and_params(tmp_path):
 
 def test_a_model_from_a_source_file(tmp_path):
     source = tmp_path / "my_model.py"
-    source.write_text("from sparkml_lifecycle import models\n\ndef predict(model_input):\n    return model_input['x'] + 1\n\nmodels.set_model(predict)\n")
+    source.write_text(
+        "from sparkml_lifecycle import models\n\ndef predict(model_input):\n    return model_input['x'] + 1\n\nmodels.set_model(predict)\n"
+    )
     package.save(str(source), tmp_path / "m", Description(input_example=pd.DataFrame({"x": [1.0]}), allow_code=True))
     assert list(package.read(tmp_path / "m", allow_code=True).predict(pd.DataFrame({"x": [1.0, 5.0]}))) == [2.0, 6.0]
     with pytest.raises(errors.ConsentRequired):

@@ -1,0 +1,466 @@
+"""MLflow's module-level API: ``ml.start_run()``, ``ml.log_metric(...)``; it logs to the current run of the current lake."""
+
+import atexit
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sparkml_lifecycle import current, uris
+from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.entities import Experiment, LifecycleStage, Metric, Param, Run, RunStatus, RunTag, ViewType
+from sparkml_lifecycle.errors import AlreadyExists, InvalidInput
+from sparkml_lifecycle.settings import Settings
+
+_PAGE = 10_000
+
+
+class ActiveRun(Run):
+    """A run that was started here; ``with start_run() as run:`` ends it, FAILED after an error and KILLED after Ctrl-C."""
+
+    def __enter__(self) -> "ActiveRun":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.info.run_id in current.own_runs():
+            _end(self.info.run_id, _status_after(kind))
+
+
+# -- the lake and the experiment -----------------------------------------------------------------------------------------
+
+
+def set_tracking_uri(uri: str | Path) -> None:
+    """Choose the lake: a path or storage URI."""
+    current.set_tracking_uri(uris.normalise(uri))
+
+
+def get_tracking_uri() -> str:
+    """The current lake's normal URI."""
+    return uris.normalise(current.tracking_uri())
+
+
+def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment:
+    """Choose the experiment of the runs to come; one that does not exist is made.
+
+    Raises
+    ------
+    InvalidInput
+        If the experiment is deleted, or not exactly one of name and id is given.
+    """
+    if (experiment_name is None) == (experiment_id is None):
+        raise InvalidInput("Give either experiment_name or experiment_id.")
+    experiment = _client().get_experiment(experiment_id) if experiment_id is not None else _named(str(experiment_name))
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise InvalidInput(f"The experiment {experiment.name!r} is deleted. Restore it, or choose another name.")
+    current.set_experiment_id(experiment.experiment_id)
+    return experiment
+
+
+def create_experiment(name: str, artifact_location: str | None = None, tags: Mapping[str, Any] | None = None) -> str:
+    """Make an experiment and return its id; :class:`AlreadyExists` if the name is taken."""
+    return _client().create_experiment(name, artifact_location, tags)
+
+
+def get_experiment(experiment_id: str) -> Experiment:
+    """An experiment by its id; :class:`NotFound` if there is none."""
+    return _client().get_experiment(experiment_id)
+
+
+def get_experiment_by_name(name: str) -> Experiment | None:
+    """An experiment by its name, or None."""
+    return _client().get_experiment_by_name(name)
+
+
+def search_experiments(
+    view_type: int = ViewType.ACTIVE_ONLY,
+    max_results: int | None = None,
+    filter_string: str | None = None,
+    order_by: Sequence[str] | None = None,
+) -> list[Experiment]:
+    """The experiments that a filter lets through, the newest first."""
+    return list(_client().search_experiments(view_type, max_results or sys.maxsize, filter_string, order_by))
+
+
+def delete_experiment(experiment_id: str) -> None:
+    """Hide an experiment; the client's ``restore_experiment`` brings it back."""
+    _client().delete_experiment(experiment_id)
+
+
+def set_experiment_tag(key: str, value: Any) -> None:
+    """Set a tag of the current experiment."""
+    _client().set_experiment_tag(_experiment_id(), key, value)
+
+
+# -- runs ----------------------------------------------------------------------------------------------------------------
+
+
+def start_run(
+    run_id: str | None = None,
+    experiment_id: str | None = None,
+    run_name: str | None = None,
+    nested: bool = False,
+    parent_run_id: str | None = None,
+    tags: Mapping[str, Any] | None = None,
+    description: str | None = None,
+) -> ActiveRun:
+    """Start a run, or with ``run_id`` go on with one.
+
+    Parameters
+    ----------
+    nested : bool
+        Needed where a run is active: the new one then is its child.
+    description : str
+        Shown with the run (the tag ``mlflow.note.content``).
+
+    Raises
+    ------
+    InvalidInput
+        If a run is active and ``nested`` is not said, or the run is deleted.
+    """
+    active = current.own_runs()
+    if active and not nested:
+        raise InvalidInput(
+            f"The run {active[-1]} is active. End it first (ml.end_run()), or start a child: start_run(nested=True)."
+        )
+    client = _client()
+    said = {str(key): value for key, value in (tags or {}).items()}
+    if description is not None:
+        said["mlflow.note.content"] = description
+    parent = parent_run_id or (active[-1] if active else None)
+    if run_id is not None:
+        run = _resumed(client, run_id, run_name, parent_run_id, said)
+    else:
+        context = _context()
+        if parent:
+            context["mlflow.parentRunId"] = client.get_run(parent).info.run_id if parent_run_id else parent
+        run = client.create_run(experiment_id or _experiment_id(), tags={**context, **said}, run_name=run_name)
+    current.push_run(run.info.run_id)
+    return ActiveRun(run.info, run.data, run.inputs)
+
+
+def end_run(status: str = "FINISHED") -> None:
+    """End the active run; returns when all that it logged is in the lake. Nothing happens where none is active."""
+    run_id = current.active_run_id()
+    if run_id is not None:
+        _end(run_id, RunStatus.from_string(status).name)
+
+
+def active_run() -> ActiveRun | None:
+    """The active run, as it was begun; None where none is. ``get_run`` reads what it has logged."""
+    run_id = current.active_run_id()
+    return _read(run_id) if run_id else None
+
+
+def last_active_run() -> Run | None:
+    """The active run, else the one that ended last in this process, with what it logged."""
+    run_id = current.active_run_id() or current.last_run_id()
+    return get_run(run_id) if run_id else None
+
+
+def get_run(run_id: str) -> Run:
+    """A run with its last metrics, parameters and tags; :class:`NotFound` if there is none."""
+    return _client().get_run(run_id)
+
+
+def get_parent_run(run_id: str) -> Run | None:
+    """The run that a run is nested in, or None."""
+    return _client().get_parent_run(run_id)
+
+
+def delete_run(run_id: str) -> None:
+    """Hide a run; the client's ``restore_run`` brings it back."""
+    _client().delete_run(run_id)
+
+
+def search_runs(
+    experiment_ids: Sequence[str] | None = None,
+    filter_string: str = "",
+    run_view_type: int = ViewType.ACTIVE_ONLY,
+    max_results: int = 100_000,
+    order_by: Sequence[str] | None = None,
+    output_format: str = "pandas",
+    search_all_experiments: bool = False,
+    experiment_names: Sequence[str] | None = None,
+) -> Any:
+    """Runs as a pandas frame, or as a list with ``output_format="list"``.
+
+    The columns are ``run_id, experiment_id, status, artifact_uri, start_time, end_time``, then ``metrics.…``, ``params.…``
+    and ``tags.…``. The current experiment is searched where none is named.
+
+    Raises
+    ------
+    NotFound
+        If an experiment is named that does not exist (MLflow only warns).
+    FilterError
+        If the filter cannot be read; the message marks the place.
+    """
+    client = _client()
+    if experiment_names:
+        ids = [client.experiment_named(name).experiment_id for name in experiment_names]
+    elif experiment_ids:
+        ids = [str(one) for one in experiment_ids]
+    elif search_all_experiments:
+        ids = [one.experiment_id for one in search_experiments(ViewType.ACTIVE_ONLY)]
+    else:
+        ids = [_experiment_id()]
+    if output_format not in ("pandas", "list"):
+        raise InvalidInput(f"output_format must be 'pandas' or 'list', found {output_format!r}.")
+    runs = list(_all_pages(client, ids, filter_string, run_view_type, max_results, order_by))
+    return runs if output_format == "list" else _frame(runs)
+
+
+# -- logging -------------------------------------------------------------------------------------------------------------
+
+
+def log_metric(
+    key: str,
+    value: float,
+    step: int | None = None,
+    synchronous: bool | None = None,
+    timestamp: int | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Log one point of a metric to the active run; a run is started where none is active. It costs microseconds."""
+    client = _client()
+    client.log_metric(run_id or _run_id(), key, value, timestamp, step, synchronous)
+
+
+def log_metrics(
+    metrics: Mapping[str, float],
+    step: int | None = None,
+    synchronous: bool | None = None,
+    run_id: str | None = None,
+    timestamp: int | None = None,
+) -> None:
+    """Log one point of several metrics."""
+    client, run = _client(), run_id or _run_id()
+    for key, value in metrics.items():
+        client.log_metric(run, key, value, timestamp, step)
+    if synchronous:
+        client.flush()
+
+
+def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
+    """Log a parameter and return its value; a second, different value raises :class:`InvalidInput`."""
+    return _client().log_param(_run_id(), key, value, synchronous)
+
+
+def log_params(params: Mapping[str, Any], synchronous: bool | None = None, run_id: str | None = None) -> None:
+    """Log parameters, all or none of them."""
+    _client().store.log_params(run_id or _run_id(), params.items(), synchronous)
+
+
+def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
+    """Set a tag of the active run."""
+    _client().set_tag(_run_id(), key, value, synchronous)
+
+
+def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
+    """Set tags of the active run."""
+    _client().store.set_tags(_run_id(), tags.items(), synchronous)
+
+
+def delete_tag(key: str) -> None:
+    """Remove a tag of the active run."""
+    _client().delete_tag(_run_id(), key)
+
+
+def log_batch(metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[RunTag] = ()) -> None:
+    """Log many things at once to the active run."""
+    _client().log_batch(_run_id(), metrics, params, tags)
+
+
+def flush() -> None:
+    """Commit what waits in memory; returns when it is in the lake."""
+    _client().flush()
+
+
+# -- artifacts -----------------------------------------------------------------------------------------------------------
+
+
+def log_artifact(local_path: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
+    """Copy a local file to the run's artifacts."""
+    _client().log_artifact(run_id or _run_id(), local_path, artifact_path)
+
+
+def log_artifacts(local_dir: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
+    """Copy what a local directory holds to the run's artifacts."""
+    _client().log_artifacts(run_id or _run_id(), local_dir, artifact_path)
+
+
+def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:
+    """Write a text file to the run's artifacts."""
+    _client().log_text(run_id or _run_id(), text, artifact_file)
+
+
+def log_dict(dictionary: Any, artifact_file: str, run_id: str | None = None) -> None:
+    """Write a dict or list as JSON, or as YAML where the file's name ends so."""
+    _client().log_dict(run_id or _run_id(), dictionary, artifact_file)
+
+
+def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
+    """Write a matplotlib or Plotly figure."""
+    _client().log_figure(_run_id(), figure, artifact_file, save_kwargs=save_kwargs)
+
+
+def log_image(image: Any, artifact_file: str) -> None:
+    """Write a PIL image or an array."""
+    _client().log_image(_run_id(), image, artifact_file)
+
+
+def log_table(data: Any, artifact_file: str, run_id: str | None = None) -> None:
+    """Write a frame or a dict of columns as ``.json`` or ``.parquet``."""
+    _client().log_table(run_id or _run_id(), data, artifact_file)
+
+
+def get_artifact_uri(artifact_path: str | None = None) -> str:
+    """Where the active run's artifacts, or one of them, lie."""
+    base = _client().artifact_uri(_run_id())
+    return uris.join(base, uris.check_relative(artifact_path)) if artifact_path else base
+
+
+# -- inside --------------------------------------------------------------------------------------------------------------
+
+
+def _client() -> LifecycleClient:
+    return LifecycleClient()
+
+
+def _run_id() -> str:
+    return current.active_run_id() or start_run().info.run_id
+
+
+def _experiment_id() -> str:
+    chosen = current.experiment_id()
+    return chosen if chosen is not None else set_experiment(Settings.load().experiment_name).experiment_id
+
+
+def _named(name: str) -> Experiment:
+    client = _client()
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found
+    try:
+        client.create_experiment(name)
+    except AlreadyExists:
+        # somebody made it in the meantime, which is what was wanted
+        pass
+    return client.experiment_named(name)
+
+
+def _read(run_id: str) -> ActiveRun:
+    run = _client().get_run(run_id)
+    return ActiveRun(run.info, run.data, run.inputs)
+
+
+def _resumed(
+    client: LifecycleClient, run_id: str, run_name: str | None, parent: str | None, tags: Mapping[str, Any]
+) -> Run:
+    before = client.get_run(run_id)
+    if before.info.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise InvalidInput(f"The run {run_id} is deleted. Restore it first: restore_run().")
+    if parent is not None and before.data.tags.get("mlflow.parentRunId") != parent:
+        raise InvalidInput(f"The run {run_id} exists and its parent is not {parent}.")
+    client.update_run(run_id, RunStatus.RUNNING.name, run_name)
+    client.store.set_tags(run_id, tags.items())
+    return client.get_run(run_id)
+
+
+def _end(run_id: str, status: str) -> None:
+    try:
+        _client().set_terminated(run_id, status)
+    finally:
+        current.pop_run(run_id)
+
+
+def _status_after(kind: type[BaseException] | None) -> str:
+    if kind is None:
+        return RunStatus.FINISHED.name
+    return (RunStatus.KILLED if issubclass(kind, KeyboardInterrupt) else RunStatus.FAILED).name
+
+
+@atexit.register
+def _end_at_exit() -> None:
+    # the interpreter leaves the error that ended the program in sys.last_type
+    status = _status_after(getattr(sys, "last_type", None))
+    while (run_id := current.active_run_id()) is not None:
+        try:
+            _end(run_id, status)
+        except Exception as error:  # nobody is left to catch it, so it is said
+            print(f"sparkml_lifecycle: the run {run_id} could not be ended: {error}", file=sys.stderr)
+
+
+def _context() -> dict[str, str]:
+    import getpass
+
+    source = sys.argv[0] if sys.argv and sys.argv[0] else sys.executable
+    notebook = "ipykernel" in sys.modules
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    tags = {
+        "mlflow.user": Settings.load().user or user,
+        "mlflow.source.name": source,
+        "mlflow.source.type": "NOTEBOOK" if notebook else "LOCAL",
+    }
+    commit = _git_commit(Path.cwd() if notebook else Path(source).absolute().parent)
+    return {**tags, "mlflow.source.git.commit": commit} if commit else tags
+
+
+def _git_commit(directory: Path) -> str | None:
+    # read from the files: asking git itself would take longer than starting the run
+    for place in (directory, *directory.parents):
+        git = place / ".git"
+        if not git.is_dir():
+            continue
+        try:
+            head = (git / "HEAD").read_text().strip()
+            if not head.startswith("ref: "):
+                return head
+            loose = git / head[5:]
+            if loose.is_file():
+                return loose.read_text().strip()
+            packed = (line.split(" ", 1) for line in (git / "packed-refs").read_text().splitlines() if " " in line)
+            return next((commit for commit, name in packed if name == head[5:]), None)
+        except OSError:
+            return None
+    return None
+
+
+def _all_pages(
+    client: LifecycleClient, ids: Sequence[str], text: str, view: int, most: int, order_by: Sequence[str] | None
+) -> Iterator[Run]:
+    token: str | None = None
+    size = min(_PAGE, most)
+    count = 0
+    while True:
+        page = client.search_runs(ids, text, view, size, order_by, token)
+        for run in page:
+            if count == most:
+                return
+            count += 1
+            yield run
+        token = page.token
+        if token is None:
+            return
+
+
+def _frame(runs: Sequence[Run]) -> Any:
+    import pandas as pd
+
+    infos = [run.info for run in runs]
+    columns: dict[str, Any] = {
+        name: [getattr(info, name) for info in infos] for name in ("run_id", "experiment_id", "status", "artifact_uri")
+    }
+    for name in ("start_time", "end_time"):
+        columns[name] = pd.to_datetime(
+            pd.Series([getattr(info, name) for info in infos], dtype="Int64"), unit="ms", utc=True
+        )
+    for kind, missing in (("metrics", float("nan")), ("params", None), ("tags", None)):
+        for key in sorted({key for run in runs for key in getattr(run.data, kind)}):
+            columns[f"{kind}.{key}"] = [getattr(run.data, kind).get(key, missing) for run in runs]
+    return pd.DataFrame(columns)

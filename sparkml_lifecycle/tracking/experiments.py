@@ -1,0 +1,217 @@
+"""Experiments: created, renamed and deleted by compare and swap, so that two people never make the same one twice."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.entities import Experiment, LifecycleStage, PagedList, ViewType
+from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound, did_you_mean
+from sparkml_lifecycle.lake import Change, Lake, Snapshot, literal
+from sparkml_lifecycle.lake.rows import from_arrow
+from sparkml_lifecycle.lake.sql import literals
+from sparkml_lifecycle.tracking import names, paging, search
+from sparkml_lifecycle.tracking.tables import LAST_TAG, ExperimentRow, TagRow
+
+DEFAULT_NAME, DEFAULT_ID = "Default", "0"
+_CURRENT = "select * from (select *, row_number() over (partition by experiment_id order by revision desc) as n from experiments) where n = 1"
+
+
+class Experiments:
+    """The experiments of a lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._table = lake.table(ExperimentRow)
+
+    def create(self, name: str, artifact_location: str | None = None) -> str:
+        """Make an experiment; returns its id.
+
+        Raises
+        ------
+        AlreadyExists
+            If there is one with that name, deleted ones included.
+        """
+        names.check_experiment_name(name)
+
+        def decide(seen: Snapshot) -> Change[ExperimentRow]:
+            _refuse_taken(name, _current(seen))
+            by_name = f"experiment:{name}"
+            identifiers = {by_name: seen.version_of(by_name) + 1}
+            if name == DEFAULT_NAME:
+                number = DEFAULT_ID
+            else:
+                identifiers["experiment_ids"] = seen.version_of("experiment_ids") + 1
+                number = str(identifiers["experiment_ids"])
+            location = uris.normalise(artifact_location) if artifact_location else f"artifacts/{number}"
+            now = self._table.now()
+            row = ExperimentRow(at=now, experiment_id=number, name=name, location=location, created=now)
+            return Change((row,), identifiers)
+
+        return self._table.claim(decide)[0].experiment_id
+
+    def change(self, experiment_id: str, name: str | None = None, stage: str | None = None) -> None:
+        """Rename, delete or restore an experiment."""
+        if name is not None:
+            names.check_experiment_name(name)
+
+        def decide(seen: Snapshot) -> Change[ExperimentRow]:
+            known = _current(seen)
+            before = next((row for row in known if row.experiment_id == experiment_id), None)
+            if before is None:
+                raise _missing(experiment_id)
+            identifiers = {f"experiment_revision:{experiment_id}": before.revision + 1}
+            if name is not None and name != before.name:
+                if before.lifecycle_stage != LifecycleStage.ACTIVE:
+                    raise InvalidInput(f"The experiment {before.name!r} is deleted. Restore it before renaming it.")
+                _refuse_taken(name, known)
+                identifiers[f"experiment:{name}"] = seen.version_of(f"experiment:{name}") + 1
+            row = ExperimentRow(
+                at=self._table.now(),
+                revision=before.revision + 1,
+                experiment_id=experiment_id,
+                name=name or before.name,
+                location=before.location,
+                lifecycle_stage=stage or before.lifecycle_stage,
+                created=before.created,
+            )
+            return Change((row,), identifiers)
+
+        self._table.claim(decide)
+
+    def row(self, experiment_id: str) -> ExperimentRow:
+        """The current revision of an experiment.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        """
+        found = _current(self._table.snapshot(), f"experiment_id = {literal(str(experiment_id))}")
+        if not found:
+            raise _missing(experiment_id)
+        return found[0]
+
+    def get(self, experiment_id: str) -> Experiment:
+        """An experiment by its id."""
+        row = self.row(experiment_id)
+        return self._entity(row, self._tags([row]).get(row.experiment_id, {}))
+
+    def by_name(self, name: str) -> Experiment | None:
+        """An experiment by its name, deleted ones included; None if there is none."""
+        found = [row for row in _current(self._table.snapshot()) if row.name == name]
+        return self._entity(found[0], self._tags(found).get(found[0].experiment_id, {})) if found else None
+
+    def nearest(self, name: str) -> str:
+        """A "did you mean" for a name that does not exist."""
+        return did_you_mean(name, [row.name for row in _current(self._table.snapshot())])
+
+    def search(
+        self,
+        view: ViewType,
+        filter_string: str | None,
+        order_by: Sequence[str],
+        max_results: int,
+        page_token: str | None,
+    ) -> PagedList[Experiment]:
+        """The experiments that a filter lets through, the newest first."""
+        wanted = search.parse(filter_string, search.EXPERIMENT_ATTRIBUTES)
+        orders = [search.parse_order(clause, search.EXPERIMENT_ATTRIBUTES) for clause in order_by]
+        rows = [row for row in _current(self._table.snapshot()) if view.sees(row.lifecycle_stage)]
+        tags = self._tags(rows)
+        found = [self._entity(row, tags.get(row.experiment_id, {})) for row in rows]
+        found = [one for one in found if all(_matches(one, part) for part in wanted.parts)]
+        found.sort(key=lambda one: (-(one.creation_time or 0), -int(one.experiment_id)))
+        for order in reversed(orders):
+            found.sort(key=lambda one, field=order.field: _sortable(_value(one, field)), reverse=order.descending)  # type: ignore[misc]
+        return paging.page(found, max_results, page_token, (view, filter_string, list(order_by)))
+
+    def set_tag(self, experiment_id: str, key: str, value: str) -> None:
+        """Set a tag of an experiment."""
+        row = TagRow(
+            at=self._table.now(),
+            owner=f"experiment:{self.row(experiment_id).experiment_id}",
+            key=names.check_key("tag", key),
+            value=names.check_value("tag", key, value, names.MAX_TAG),
+        )
+        self._lake.table(TagRow).append([row])
+
+    def location(self, row: ExperimentRow) -> str:
+        """Where an experiment's artifacts lie, as an absolute path or URI."""
+        return absolute(self._lake, row.location)
+
+    def _tags(self, rows: Sequence[ExperimentRow]) -> dict[str, dict[str, str]]:
+        owners = literals(f"experiment:{row.experiment_id}" for row in rows)
+        sql = f"select owner, key, {LAST_TAG} as v from tags where owner in {owners} group by owner, key"
+        found: dict[str, dict[str, str]] = {}
+        for tag in self._lake.query(sql, TagRow).to_pylist() if rows else []:
+            if tag["v"] is not None:
+                found.setdefault(tag["owner"].removeprefix("experiment:"), {})[tag["key"]] = tag["v"]
+        return found
+
+    def _entity(self, row: ExperimentRow, tags: Mapping[str, str]) -> Experiment:
+        created, updated = milliseconds(row.created), milliseconds(row.at)
+        return Experiment(row.experiment_id, row.name, self.location(row), row.lifecycle_stage, created, updated, tags)
+
+
+def absolute(lake: Lake, location: str) -> str:
+    """A stored location as an absolute path or URI: relative ones lie in the lake, wherever that has been copied to."""
+    return location if "://" in location or location.startswith("/") else uris.join(lake.uri, location)
+
+
+def milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970, as in MLflow."""
+    return round(moment.timestamp() * 1000)
+
+
+def _current(seen: Snapshot, where: str = "true") -> list[ExperimentRow]:
+    return from_arrow(ExperimentRow, seen.query(f"select * from ({_CURRENT}) where {where} order by created"))
+
+
+def _refuse_taken(name: str, known: Sequence[ExperimentRow]) -> None:
+    taken = next((row for row in known if row.name == name), None)
+    if taken is None:
+        return
+    if taken.lifecycle_stage == LifecycleStage.ACTIVE:
+        raise AlreadyExists(
+            f"The experiment {name!r} exists already, with the id {taken.experiment_id}. Use it, or choose another name."
+        )
+    raise AlreadyExists(
+        f"The name {name!r} belongs to the deleted experiment {taken.experiment_id}. Restore that one, or choose another name."
+    )
+
+
+def _missing(experiment_id: str) -> NotFound:
+    return NotFound(
+        f"There is no experiment with the id {experiment_id!r}. search_experiments() lists those that exist."
+    )
+
+
+def _value(one: Experiment, field: search.Field) -> str | int | None:
+    return one.tags.get(field.key) if field.kind == "tag" else getattr(one, field.key, None)
+
+
+def _sortable(value: str | int | None) -> tuple[bool, str | int]:
+    return (value is None, 0 if value is None else value)
+
+
+def _matches(one: Experiment, part: search.Comparison) -> bool:
+    found, wanted = _value(one, part.field), part.value
+    if part.operator in ("IS NULL", "IS NOT NULL"):
+        return (found is None) == (part.operator == "IS NULL")
+    if found is None:
+        return False
+    if part.operator in ("LIKE", "ILIKE"):
+        pattern = "".join({"%": ".*", "_": "."}.get(c, re.escape(c)) for c in str(wanted))
+        return (
+            re.fullmatch(pattern, str(found), re.DOTALL | (re.IGNORECASE if part.operator == "ILIKE" else 0))
+            is not None
+        )
+    if isinstance(wanted, tuple):
+        return (found in wanted) == (part.operator == "IN")
+    left, right = cast(Any, found), cast(Any, wanted)
+    if part.operator in ("=", "!="):
+        return bool((left == right) == (part.operator == "="))
+    compared = {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}
+    return bool(compared[part.operator])

@@ -1,0 +1,63 @@
+"""What names, keys and values may be; the limits are MLflow's (``utils/validation.py`` of 3.17)."""
+
+import re
+from functools import lru_cache
+
+from sparkml_lifecycle.errors import InvalidInput
+
+MAX_KEY, MAX_PARAM, MAX_TAG, MAX_EXPERIMENT = 250, 6000, 8000, 500
+MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
+_KEY = re.compile(r"[\w.\-:/ ]+")
+
+
+@lru_cache(maxsize=4096)
+def check_key(kind: str, key: str) -> str:
+    """A metric's, parameter's or tag's key: letters, digits, ``_ - . : /`` and spaces, at most 250, never a path out of its place.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not.
+    """
+    if not isinstance(key, str) or not key:
+        raise InvalidInput(f"The key of a {kind} must be a text that is not empty, found {key!r}.")
+    if len(key) > MAX_KEY:
+        raise InvalidInput(
+            f"The key of a {kind} has {len(key)} characters, at most {MAX_KEY} are allowed: {key[:40]!r}…"
+        )
+    if not _KEY.fullmatch(key):
+        raise InvalidInput(
+            f"The key {key!r} of a {kind} may hold letters, digits, '_', '-', '.', ':', '/' and spaces only."
+        )
+    if key.startswith("/") or any(part in ("..", ".", "") for part in key.split("/")):
+        raise InvalidInput(
+            f"The key {key!r} of a {kind} looks like a path that leaves its place (no '..', '.', '//' or '/' at the ends)."
+        )
+    return key
+
+
+def check_value(kind: str, key: str, value: object, limit: int) -> str:
+    """A parameter's or tag's value as text, at most ``limit`` characters long."""
+    text = str(value)
+    if len(text) > limit:
+        raise InvalidInput(f"The value of the {kind} {key!r} has {len(text)} characters, at most {limit} are allowed.")
+    return _check_unicode(f"value of the {kind} {key!r}", text)
+
+
+def check_experiment_name(name: object) -> str:
+    """An experiment's name: text that is not empty, of at most 500 characters, on one line."""
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInput(f"An experiment's name must be a text that is not empty, found {name!r}.")
+    if len(name) > MAX_EXPERIMENT:
+        raise InvalidInput(f"The experiment's name has {len(name)} characters, at most {MAX_EXPERIMENT} are allowed.")
+    if any(ord(character) < 32 for character in name):
+        raise InvalidInput(f"The experiment's name {name!r} holds a line break or another control character.")
+    return _check_unicode("experiment's name", name)
+
+
+def _check_unicode(what: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"The {what} is no valid Unicode text (half of a surrogate pair).") from None
+    return text

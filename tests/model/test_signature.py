@@ -1,0 +1,137 @@
+"""Signatures: inferred from every container, and the same after a way through ``MLmodel``."""
+
+import datetime as dt
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparkml_lifecycle import errors
+from sparkml_lifecycle.model import batch, manifest, types
+from sparkml_lifecycle.model.manifest import Manifest
+from sparkml_lifecycle.model.signature import Column, Signature, Tensor, infer_signature
+
+PLAIN = st.sampled_from([
+    pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.binary(), pa.date32(),
+    pa.timestamp("us", tz="UTC"), pa.timestamp("us"), pa.decimal128(12, 3),
+])  # fmt: skip
+TYPES = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(
+        inner.map(pa.list_),
+        inner.map(lambda t: pa.map_(pa.string(), t)),
+        st.lists(inner, min_size=1, max_size=3).map(lambda ts: pa.struct([(f"f{i}", t) for i, t in enumerate(ts)])),
+    ),
+    max_leaves=4,
+)
+
+
+@given(kind=TYPES, required=st.booleans(), nullable=st.booleans())
+def test_every_spark_type_survives_the_manifest(kind, required, nullable):
+    signature = Signature((Column("a", kind, required, nullable),), (Column(None, pa.float64()),))
+    written = manifest.to_dict(Manifest({"python_function": {"loader_module": "x"}}, signature))
+    assert manifest.from_dict(written).signature == signature
+
+
+def test_pandas_types_become_columns():
+    frame = pd.DataFrame(
+        {
+            "i": np.array([1, 2], dtype="int32"),
+            "n": pd.array([1, None], dtype="Int64"),
+            "s": ["x", None],
+            "c": pd.Categorical(["b", "a"], categories=["b", "a", "z"]),
+            "d": [dt.date(2020, 1, 1), dt.date(2021, 1, 1)],
+            "t": pd.to_datetime(["2020-01-01", "2021-01-01"], utc=True),
+            "m": [Decimal("1.50"), Decimal("2.25")],
+            "l": [[1.0], [2.0, 3.0]],
+        }
+    )
+    found = {column.name: column for column in infer_signature(frame).columns}
+    assert found["i"].type == pa.int32()
+    assert (found["n"].type, found["n"].nullable) == (pa.int64(), True)
+    assert (found["s"].nullable, found["i"].nullable) == (True, False)
+    assert found["c"].categories == ("b", "a", "z")
+    assert found["d"].type == pa.date32()
+    assert found["t"].type == pa.timestamp("us", tz="UTC")
+    assert pa.types.is_decimal(found["m"].type)
+    assert found["l"].type == pa.list_(pa.float64())
+
+
+def test_numpy_becomes_a_tensor_and_arrow_its_schema():
+    assert infer_signature(np.zeros((3, 4), dtype="float32")).inputs == (Tensor("float32", (-1, 4)),)
+    table = pa.table({"a": pa.array([1], pa.int16()), "b": pa.array(["x"]).dictionary_encode()})
+    assert [(c.name, c.type, c.categories) for c in infer_signature(table).columns] == [
+        ("a", pa.int16(), None),
+        ("b", pa.string(), ("x",)),
+    ]
+
+
+def test_a_column_of_mixed_types_is_named():
+    with pytest.raises(errors.InvalidInput, match=r"'a' mixes values of the types (int, str|str, int)"):
+        infer_signature(pd.DataFrame({"a": [1, "x"]}))
+
+
+def test_unknown_keys_of_a_manifest_survive():
+    content = {
+        "flavors": {"python_function": {"loader_module": "x", "new": 1}},
+        "prompts": None,
+        "something": {"a": [1]},
+        "run_id": "r",
+    }
+    written = manifest.to_dict(manifest.from_dict(content))
+    assert {key: written[key] for key in content} == content
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- 1", "no 'flavors'"),
+        ("flavors: {}\nsparkml_lifecycle: {format_version: 99}", "reads up to"),
+        ("flavors: {}\nsignature: {inputs: '[{'}", "cannot be read"),
+    ],
+)
+def test_a_broken_manifest_says_what_is_wrong(tmp_path, text, problem):
+    (tmp_path / "MLmodel").write_text(text)
+    with pytest.raises(errors.FormatError, match=problem):
+        manifest.read(tmp_path)
+
+
+def test_no_manifest_says_what_is_there(tmp_path):
+    (tmp_path / "model.pkl").write_text("")
+    with pytest.raises(errors.NotFound, match=r"holds model\.pkl"):
+        manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "fits"),
+    [
+        (pa.int32(), pa.int64(), True),
+        (pa.int64(), pa.int32(), False),
+        (pa.int64(), pa.float64(), True),
+        (pa.float64(), pa.float32(), False),
+        (pa.float32(), pa.float64(), True),
+        (pa.float64(), pa.int64(), False),
+        (pa.string(), pa.float64(), False),
+        (pa.date32(), pa.timestamp("us", tz="UTC"), True),
+        (pa.list_(pa.int32()), pa.list_(pa.float64()), True),
+    ],
+)
+def test_only_what_loses_nothing_is_widened(found, wanted, fits):
+    assert types.widens(found, wanted) is fits
+
+
+def test_an_optional_column_that_is_absent_is_null():
+    signature = Signature((Column("a", pa.int64()), Column("b", pa.string(), required=False)))
+    assert batch.conform(pa.table({"a": [1]}), signature).to_pydict() == {"a": [1], "b": [None]}
+
+
+def test_dtypes_depend_on_the_signature_and_not_on_the_batch():
+    column = Column("a", pa.int64())
+    whole = batch.to_pandas(pa.table({"a": pa.array([1, 2])}), [column], ["a"])
+    gaps = batch.to_pandas(pa.table({"a": pa.array([1, None])}), [column], ["a"])
+    assert whole["a"].dtype == gaps["a"].dtype == np.float64

@@ -1,0 +1,206 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sparkml_lifecycle import current
+from sparkml_lifecycle import fluent as ml
+from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def lake(tmp_path):
+    before = current.tracking_uri()
+    ml.set_tracking_uri(tmp_path / "mllake")
+    yield tmp_path / "mllake"
+    while ml.active_run():
+        ml.end_run()
+    LifecycleClient().close()
+    ml.set_tracking_uri(before)
+    current.set_tracking_uri(None)
+
+
+def test_the_calls_that_notebooks_are_built_on(tmp_path):
+    (tmp_path / "roc.txt").write_text("x")
+    ml.set_experiment("churn")
+    with ml.start_run(run_name="gbm", description="first try", tags={"a": 1}) as run:
+        assert ml.active_run().info.run_id == run.info.run_id
+        ml.log_params({"depth": 6})
+        ml.log_param("rate", 0.1)
+        ml.log_metric("auc", 0.91, step=3)
+        ml.log_metrics({"loss": 1.0, "f1": 0.5}, step=1)
+        ml.set_tag("team", "crm")
+        ml.set_tags({"x": 1, "y": 2})
+        ml.delete_tag("x")
+        ml.log_artifact(tmp_path / "roc.txt")
+        ml.log_text("t", "a/t.txt")
+        ml.log_dict({}, "d.json")
+        ml.log_table({"c": [1]}, "t.json")
+        ml.log_artifacts(tmp_path / "mllake" / "experiments", "tables")
+        assert ml.get_artifact_uri("a") == f"{run.info.artifact_uri}/a"
+    assert ml.active_run() is None
+    found = ml.get_run(run.info.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == {"auc": 0.91, "loss": 1.0, "f1": 0.5}
+    assert found.data.params == {"depth": "6", "rate": "0.1"}
+    tags = found.data.tags
+    assert (tags["team"], tags["mlflow.runName"], tags["mlflow.note.content"], tags["a"], tags["y"]) == (
+        "crm",
+        "gbm",
+        "first try",
+        "1",
+        "2",
+    )
+    assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= set(tags)
+    assert "x" not in tags
+    assert ml.last_active_run().info.run_id == run.info.run_id
+    frame = ml.search_runs(experiment_names=["churn"], filter_string="metrics.auc > 0.9", order_by=["metrics.auc desc"])
+    assert frame.columns[:6].tolist() == ["run_id", "experiment_id", "status", "artifact_uri", "start_time", "end_time"]
+    row = frame.iloc[0]
+    assert (row["run_id"], row["metrics.auc"], row["params.depth"], row["tags.team"]) == (
+        run.info.run_id,
+        0.91,
+        "6",
+        "crm",
+    )
+    assert isinstance(row["start_time"], pd.Timestamp)
+    assert ml.search_runs(filter_string="metrics.auc > 0.95").empty
+    assert [one.info.run_id for one in ml.search_runs(output_format="list")] == [run.info.run_id]
+    assert len(ml.search_runs(search_all_experiments=True)) == 1
+
+
+def test_a_search_gives_no_more_than_asked_over_pages(monkeypatch):
+    monkeypatch.setattr(ml, "_PAGE", 2)
+    ml.set_experiment("e")
+    for number in range(5):
+        with ml.start_run(run_name=str(number)):
+            pass
+    assert ml.search_runs()["tags.mlflow.runName"].tolist() == list("43210")
+    assert ml.search_runs(max_results=3)["tags.mlflow.runName"].tolist() == list("432")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "FAILED")]
+)
+def test_a_run_that_fails_says_so(error, status):
+    with pytest.raises(error), ml.start_run() as run:
+        raise error
+    assert ml.get_run(run.info.run_id).info.status == status
+    assert ml.active_run() is None
+
+
+def test_runs_nest(lake):
+    with ml.start_run() as outer:
+        with pytest.raises(InvalidInput, match="nested=True"):
+            ml.start_run()
+        with ml.start_run(nested=True) as inner:
+            ml.log_metric("m", 1)
+        ml.log_metric("m", 2)
+    assert ml.get_parent_run(inner.info.run_id).info.run_id == outer.info.run_id
+    assert ml.get_run(inner.info.run_id).data.metrics == {"m": 1.0}
+    assert ml.get_run(outer.info.run_id).data.metrics == {"m": 2.0}
+    with ml.start_run(parent_run_id=outer.info.run_id) as other:
+        pass
+    assert ml.get_parent_run(other.info.run_id).info.run_id == outer.info.run_id
+
+
+def test_a_run_goes_on():
+    with ml.start_run() as run:
+        ml.log_param("a", 1)
+    with ml.start_run(run_id=run.info.run_id, tags={"again": "yes"}) as same:
+        assert same.info.status == "RUNNING"
+        ml.log_param("a", 1)
+        ml.log_param("b", 2)
+    found = ml.get_run(run.info.run_id)
+    assert (found.info.status, found.data.params, found.data.tags["again"]) == ("FINISHED", {"a": "1", "b": "2"}, "yes")
+    ml.delete_run(run.info.run_id)
+    with pytest.raises(InvalidInput, match="deleted"):
+        ml.start_run(run_id=run.info.run_id)
+
+
+def test_a_value_starts_a_run_in_the_default_experiment():
+    ml.log_metric("m", 1)
+    run = ml.active_run()
+    assert run.info.experiment_id == "0"
+    ml.end_run("KILLED")
+    assert ml.get_run(run.info.run_id).info.status == "KILLED"
+    assert ml.get_experiment("0").name == "Default"
+
+
+def test_a_thread_logs_to_the_run_of_the_main_thread_or_to_its_own():
+    ids = []
+
+    def work():
+        ml.log_metric("from_thread", 1)
+        with ml.start_run(run_name="thread") as own:
+            ml.log_metric("mine", 1)
+        ids.append(own.info.run_id)
+        ml.log_metric("after", 1)
+
+    with ml.start_run() as run:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert set(ml.get_run(run.info.run_id).data.metrics) == {"from_thread", "after"}
+    assert set(ml.get_run(ids[0]).data.metrics) == {"mine"}
+
+
+def test_experiments():
+    first = ml.create_experiment("churn", tags={"a": 1})
+    assert ml.set_experiment("churn").experiment_id == first
+    assert ml.set_experiment(experiment_id=first).name == "churn"
+    ml.set_experiment_tag("b", 2)
+    assert ml.get_experiment(first).tags == {"a": "1", "b": "2"}
+    assert [one.name for one in ml.search_experiments(filter_string="name LIKE 'ch%'")] == ["churn"]
+    with pytest.raises(AlreadyExists):
+        ml.create_experiment("churn")
+    with pytest.raises(NotFound, match="Did you mean 'churn'"):
+        ml.search_runs(experiment_names=["chrun"])
+    with pytest.raises(InvalidInput, match="either"):
+        ml.set_experiment()
+    ml.delete_experiment(first)
+    with pytest.raises(InvalidInput, match="deleted"):
+        ml.set_experiment("churn")
+    assert ml.get_experiment_by_name("other") is None
+
+
+def test_another_lake_has_its_own_experiments(tmp_path):
+    ml.set_experiment("here")
+    ml.set_tracking_uri(f"file://{tmp_path}/other")
+    assert ml.get_tracking_uri() == f"{tmp_path}/other"
+    with ml.start_run() as run:
+        pass
+    assert run.info.experiment_id == "0"
+    LifecycleClient().close()
+
+
+@pytest.mark.parametrize(("ending", "status"), [("", "FINISHED"), ("raise ValueError('x')", "FAILED")])
+def test_a_script_that_forgets_to_end_its_run(lake, ending, status):
+    code = f"from sparkml_lifecycle import fluent as ml\nml.log_metric('m', 1)\nprint(ml.active_run().info.run_id, flush=True)\n{ending}"
+    environment = {"SPARKML_TRACKING_URI": str(lake), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    run = ml.get_run(done.stdout.strip())
+    assert run.info.status == status
+    assert run.data.metrics == {"m": 1.0}
+
+
+def test_the_commit_is_read_from_git(tmp_path, lake):
+    from sparkml_lifecycle.fluent import _git_commit
+
+    git = tmp_path / "repo" / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (tmp_path / "repo" / "deep").mkdir()
+    assert _git_commit(tmp_path / "repo" / "deep") is None
+    (git / "packed-refs").write_text("# pack-refs\n" + "a" * 40 + " refs/heads/main\n")
+    assert _git_commit(tmp_path / "repo" / "deep") == "a" * 40
+    (git / "refs" / "heads" / "main").write_text("b" * 40 + "\n")
+    assert _git_commit(tmp_path / "repo") == "b" * 40

@@ -1,0 +1,23 @@
+import json
+import subprocess
+import sys
+
+HEAVY = (
+    "pyspark", "delta", "py4j", "pandas", "numpy", "pyarrow", "deltalake", "sklearn", "skops", "xgboost", "h2o", "jpype",
+    "scipy", "matplotlib", "mlflow", "pydantic", "sqlglot", "typer", "rich",
+)  # fmt: skip
+
+
+def _loaded_by(statement: str) -> set[str]:
+    code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    assert _loaded_by("import sparkml_lifecycle") & set(HEAVY) == set()
+
+
+def test_the_command_line_loads_no_framework_before_a_command_runs() -> None:
+    frameworks = set(HEAVY) - {"typer", "rich"}
+    assert _loaded_by("import sparkml_lifecycle.cli") & frameworks == set()

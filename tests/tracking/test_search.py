@@ -1,0 +1,89 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparkml_lifecycle.errors import FilterError
+from sparkml_lifecycle.tracking.search import EXPERIMENT_ATTRIBUTES, Comparison, Field, parse, parse_order
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("metrics.auc > 0.9", Comparison(Field("metric", "auc"), ">", 0.9)),
+        ("metric.auc<=-1e-3", Comparison(Field("metric", "auc"), "<=", -0.001)),
+        ('metrics."f1 score" = 1', Comparison(Field("metric", "f1 score", True), "=", 1.0)),
+        ("metrics.`a.b` != .5", Comparison(Field("metric", "a.b", True), "!=", 0.5)),
+        ("params.depth = '6'", Comparison(Field("param", "depth"), "=", "6")),
+        ('parameters.`model-type` like "it\'s%"', Comparison(Field("param", "model-type", True), "LIKE", "it's%")),
+        ("tags.mlflow.runName ILIKE 'It''s'", Comparison(Field("tag", "mlflow.runName"), "ILIKE", "It's")),
+        ("status in ('FINISHED', 'FAILED')", Comparison(Field("attribute", "status"), "IN", ("FINISHED", "FAILED"))),
+        ("attributes.run_id not in ('a')", Comparison(Field("attribute", "run_id"), "NOT IN", ("a",))),
+        ("attr.start_time >= 1700000000000", Comparison(Field("attribute", "start_time"), ">=", 1700000000000)),
+        ("tags.team IS NOT NULL", Comparison(Field("tag", "team"), "IS NOT NULL", None)),
+        ("params.x is null", Comparison(Field("param", "x"), "IS NULL", None)),
+    ],
+)
+def test_a_comparison_is_read(text, wanted):
+    assert parse(text).parts == (wanted,)
+
+
+def test_comparisons_are_joined_by_and():
+    assert [part.field.key for part in parse("metrics.a > 1 AND params.b = 'and' and tags.c != \"x\"").parts] == [
+        "a",
+        "b",
+        "c",
+    ]
+    assert parse("").parts == parse(None).parts == parse("  ").parts == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "caret", "said"),
+    [
+        ("metrics.auc > '0.9'", 14, "without quotes"),
+        ("params.depth = 6", 15, "put it in quotes, '6'"),
+        ("metrcs.auc > 1", 0, "Did you mean 'metrics'?"),
+        ("statu = 'x'", 0, "Did you mean 'status'?"),
+        ("metrics.auc >", 13, "a value"),
+        ("metrics.auc LIKE 'a'", 12, "does not go with metric"),
+        ("params.a > 'x'", 9, "allowed: ="),
+        ("params.a = 'x' or params.b = 'y'", 15, "OR and parentheses"),
+        ("(params.a = 'x')", 0, "parentheses"),
+        ("params.a = 'x", 11, "quote is not closed"),
+        ("metrics.a > 1 metrics.b > 2", 14, "AND was expected"),
+        ("params.a is 'x'", 9, "a comparison was expected"),
+        ("params.a in 'x'", 12, "a list was expected"),
+        ("metrics.a ; drop table runs", 10, "cannot stand here"),
+    ],
+)
+def test_what_cannot_be_read_is_marked(text, caret, said):
+    with pytest.raises(FilterError) as caught:
+        parse(text)
+    message, shown, mark = str(caught.value).split("\n")
+    assert said in message
+    assert shown == f"  {text}"
+    assert mark.index("^") - 2 == caret
+
+
+def test_an_order_is_read():
+    order = parse_order("metrics.`a b` DESC")
+    assert (order.field, order.descending) == (Field("metric", "a b", True), True)
+    assert not parse_order("start_time").descending
+    assert parse_order("name asc", EXPERIMENT_ATTRIBUTES).field.key == "name"
+    with pytest.raises(FilterError, match="ASC or DESC"):
+        parse_order("metrics.a down")
+    with pytest.raises(FilterError, match="nothing more"):
+        parse_order("metrics.a desc, metrics.b")
+
+
+@given(value=st.text())
+def test_any_text_can_be_quoted(value):
+    quoted = value.replace("'", "''")
+    assert parse(f"tags.`k` = '{quoted}'").parts[0].value == value
+
+
+@given(text=st.text())
+def test_whatever_is_written_is_read_or_refused(text):
+    try:
+        parse(text)
+    except FilterError as error:
+        assert str(error).endswith("^")
