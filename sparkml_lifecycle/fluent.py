@@ -1,6 +1,7 @@
 """MLflow's module-level API: ``ml.start_run()``, ``ml.log_metric(...)``; it logs to the current run of the current lake."""
 
 import atexit
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -343,11 +344,9 @@ def _named(name: str) -> Experiment:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return found
-    try:
+    # somebody may make it in the meantime, which is what was wanted
+    with contextlib.suppress(AlreadyExists):
         client.create_experiment(name)
-    except AlreadyExists:
-        # somebody made it in the meantime, which is what was wanted
-        pass
     return client.experiment_named(name)
 
 

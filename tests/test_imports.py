@@ -20,4 +20,4 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
 
 def test_the_command_line_loads_no_framework_before_a_command_runs() -> None:
     frameworks = set(HEAVY) - {"typer", "rich"}
-    assert _loaded_by("import sparkml_lifecycle.cli") & frameworks == set()
+    assert _loaded_by("import sparkml_lifecycle.cli as cli; cli.app()") & frameworks == set()

@@ -16,7 +16,7 @@ LINES = (
     ("projects", "promotion", "monitoring", "maintenance"),
     ("pyfunc", "models"),
     ("scoring",),
-    ("fluent",),
+    ("saving", "fluent"),
     ("client",),
     ("registry", "tracking", "rest"),
     ("package",),
@@ -27,6 +27,7 @@ LINES = (
     ("settings", "errors"),
 )
 ARROWS = {
+    ("saving", "fluent"),
     ("registry", "tracking"),
     ("rest", "tracking"),
     ("wire", "entities"),

@@ -99,7 +99,7 @@ def test_under_spark_submit_without_delta_one_line_says_what_to_add(tmp_path: Pa
         [str(submit), "--master", "local[1]", str(script), str(tmp_path), "submitted"], PYSPARK_PYTHON=sys.executable
     )
     assert done.returncode != 0
-    assert f"spark-submit --packages {delta_package()}" in done.stderr
+    assert f"spark-submit --packages {delta_package()}" in done.stdout
 
 
 @pytest.mark.spark

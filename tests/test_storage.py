@@ -1,6 +1,7 @@
-import logging
 import os
 import pickle
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -9,23 +10,28 @@ from sparkml_lifecycle.client import LifecycleClient, resolve
 from sparkml_lifecycle.errors import InvalidInput, MissingLibrary, NotFound, StorageError
 from sparkml_lifecycle.storage import open_storage
 
+_SERVER = """
+import logging, sys
+from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
+
 
 @pytest.fixture(scope="module")
 def s3():
-    """A real server that speaks S3, with one bucket."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
+    """A real server that speaks S3, with one bucket; a process of its own, because DataFusion reads without letting go of the GIL."""
     import boto3
 
+    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    endpoint = f"http://127.0.0.1:{int(server.stdout.readline())}"
     access = {"aws_access_key_id": "it", "aws_secret_access_key": "sesame-open", "region_name": "us-east-1"}
     boto3.client("s3", endpoint_url=endpoint, **access).create_bucket(Bucket="bucket")
     yield {"endpoint_url": endpoint, "access_key_id": "it", "secret_access_key": "sesame-open", "region": "us-east-1"}
-    server.stop()
+    server.communicate(timeout=30)
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -159,8 +165,6 @@ def test_other_schemes(tmp_path):
 
 
 def test_hdfs_says_what_to_install(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "hdfs_native", None)
     monkeypatch.setitem(sys.modules, "hdfs_native.fsspec", None)
     with pytest.raises(MissingLibrary, match="pip install"):

@@ -1,24 +1,55 @@
-"""The command line: ``sparkml doctor``, ``sparkml demo``; one file per noun."""
+"""The command line, ``sparkml``; one file per noun."""
 
 import sys
+from collections.abc import Sequence
+from typing import Any
+
+from sparkml_lifecycle.errors import LifecycleError
 
 
-def main() -> None:
-    """Run the command line; an error of the package is one line on stderr and exit code 1."""
-    from sparkml_lifecycle.errors import LifecycleError
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error of the package is one line on stderr and exit code 1.
 
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The process's own arguments where they are not given.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        import typer
-    except ImportError:
-        sys.exit("sparkml needs typer and rich: pip install 'sparkml-lifecycle[cli]'")
-    from sparkml_lifecycle.cli import demo, doctor
-
-    app = typer.Typer(
-        help="Track, package and score models on Spark and Delta.", no_args_is_help=True, add_completion=False
-    )
-    app.command("doctor")(doctor.doctor)
-    app.command("demo")(demo.demo)
-    try:
-        app()
+        app()(given, prog_name="sparkml")
     except LifecycleError as error:
+        if "--debug" in given:
+            raise
         sys.exit(f"sparkml: {error}")
+
+
+def app() -> Any:
+    """The typer application with all commands.
+
+    Raises
+    ------
+    MissingLibrary
+        If typer or rich is not installed.
+    """
+    from sparkml_lifecycle.errors import MissingLibrary
+
+    try:
+        import rich  # noqa: F401
+        import typer
+    except ImportError as error:
+        raise MissingLibrary(
+            "The command line needs typer and rich, which are not installed: pip install 'sparkml-lifecycle[cli]'."
+        ) from error
+    from sparkml_lifecycle.cli.demo import demo
+    from sparkml_lifecycle.cli.doctor import doctor
+
+    made = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    made.callback()(_options)
+    made.command()(doctor)
+    made.command()(demo)
+    return made
+
+
+def _options(debug: bool = False) -> None:
+    """Track, package and score models on Spark and Delta. With --debug an error shows where it was raised."""

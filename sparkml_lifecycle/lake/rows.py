@@ -6,7 +6,6 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar
 
 from sparkml_lifecycle.errors import InvalidInput
@@ -73,7 +72,6 @@ class Column:
     nullable: bool
 
 
-@cache
 def columns(row_type: type[Row]) -> tuple[Column, ...]:
     """The columns of a row class, in the order of its fields.
 
@@ -82,6 +80,16 @@ def columns(row_type: type[Row]) -> tuple[Column, ...]:
     InvalidInput
         If a field has a type that no column can have; the message says how to rewrite it.
     """
+    known = _columns.get(row_type)
+    if known is None:
+        known = _columns[row_type] = _read_columns(row_type)
+    return known
+
+
+_columns: dict[type[Row], tuple[Column, ...]] = {}
+
+
+def _read_columns(row_type: type[Row]) -> tuple[Column, ...]:
     hints = typing.get_type_hints(row_type)
     return tuple(_column(row_type, field.name, hints[field.name]) for field in dataclasses.fields(row_type))
 
@@ -114,7 +122,20 @@ def schema(row_type: type[Row]) -> Any:
         str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary(),
         datetime: pa.timestamp("us", "UTC"),
     }  # fmt: skip
-    return pa.schema([pa.field(column.name, kinds[column.type], column.nullable) for column in columns(row_type)])  # type: ignore[arg-type]
+    return pa.schema([pa.field(column.name, kinds[column.type], column.nullable) for column in columns(row_type)])
+
+
+def row_type_of(name: str, arrow_schema: Any) -> type[Row]:
+    """A row class for a table that is known by its name only."""
+    import pyarrow as pa
+
+    kinds = {"string": str, "int64": int, "double": float, "bool": bool, "binary": bytes}
+    fields: list[tuple[str, Any, Any]] = []
+    for field in pa.schema(arrow_schema):
+        kind: Any = kinds.get(str(field.type), datetime)
+        fields.append((field.name, kind | None if field.nullable else kind, dataclasses.field(kw_only=True)))
+    namespace = {"TABLE": name}
+    return dataclasses.make_dataclass(f"{name.title()}Row", fields, bases=(Row,), namespace=namespace, frozen=True)
 
 
 def to_arrow(row_type: type[R], rows: Sequence[R], **replaced: Any) -> Any:
@@ -150,7 +171,7 @@ def _array(row_type: type[Row], field: Any, values: list[Any]) -> Any:
 
 def from_arrow(row_type: type[R], table: Any) -> list[R]:
     """Rows out of an Arrow table that has at least the class's columns."""
-    names = [column.name for column in columns(row_type)]  # type: ignore[arg-type]
+    names = [column.name for column in columns(row_type)]
     values = [table[name].to_pylist() for name in names]
     return [row_type(**dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
 
@@ -169,4 +190,4 @@ def one_per_key(row_type: type[R], rows: Sequence[R]) -> list[R]:
 
 def statistics_columns(row_type: type[Row]) -> list[str]:
     """The columns with file statistics: never floats, because delta-rs leaves NaN out of them and DataFusion then reads 1.0 for NaN."""
-    return [column.name for column in columns(row_type) if column.type is not float]  # type: ignore[arg-type]
+    return [column.name for column in columns(row_type) if column.type is not float]

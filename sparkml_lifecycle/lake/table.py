@@ -104,9 +104,21 @@ def query(snapshots: Sequence[Snapshot], sql: str) -> Any:
     views = [snapshot.as_view() for snapshot in snapshots]
     body = sql.strip()
     text = ", ".join(views) + (f", {body[5:]}" if body.lower().startswith("with ") else f" {body}")
-    found = pa.table(builder.execute(f"with {text}").read_all())
+    try:
+        found = pa.table(builder.execute(f"with {text}").read_all())
+    except Exception as error:  # DataFusion's errors have no class of their own
+        names = ", ".join(snapshot.row_type.TABLE for snapshot in snapshots)
+        raise StorageError(f"Cannot read {names} of the lake: {str(error).splitlines()[0][:300]}") from None
     plain = {pa.string_view(): pa.string(), pa.large_string(): pa.string(), pa.binary_view(): pa.binary()}
     return found.cast(pa.schema([pa.field(c.name, plain.get(c.type, c.type), c.nullable) for c in found.schema]))
+
+
+def read_again(tables: "Sequence[Table[Any]]", sql: str) -> Any:
+    """A query over tables as they are now; where files have gone since a handle was opened, once more through fresh ones."""
+    try:
+        return query([table.snapshot() for table in tables], sql)
+    except StorageError:
+        return query([table.snapshot(fresh=True) for table in tables], sql)
 
 
 def commit_rows(handle: Any, data: Any, transactions: Sequence[Any]) -> None:
@@ -135,7 +147,7 @@ class Table(Generic[R]):
     """
 
     def __init__(self, row_type: type[R], storage: Storage, writer: Writer, before_write: Callable[[], None]) -> None:
-        rows.columns(row_type)  # type: ignore[arg-type]
+        rows.columns(row_type)
         self.row_type = row_type
         self.storage = storage
         self.writer = writer
@@ -150,13 +162,13 @@ class Table(Generic[R]):
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> Snapshot:
-        """The table as it is now; opening it writes nothing."""
+    def snapshot(self, fresh: bool = False) -> Snapshot:
+        """The table as it is now, with ``fresh`` through a new handle; opening it writes nothing."""
         if os.getpid() != self._pid:
             raise StorageError(_FORKED)
         mine = self._reading
         mine.reads = getattr(mine, "reads", 0) + 1
-        handle = getattr(mine, "handle", None) if mine.reads % _REOPEN_EVERY else None
+        handle = getattr(mine, "handle", None) if mine.reads % _REOPEN_EVERY and not fresh else None
         if handle is not None:
             try:
                 handle.update_incremental()
@@ -167,11 +179,11 @@ class Table(Generic[R]):
 
     def query(self, sql: str) -> Any:
         """An Arrow table of a query over this table, by its name."""
-        return self.snapshot().query(sql)
+        return read_again([self], sql)
 
     def latest(self, key: str, where: str = "true") -> list[R]:
         """The latest row of each ``key`` among those that ``where`` (SQL) lets through."""
-        names = [column.name for column in rows.columns(self.row_type)]  # type: ignore[arg-type]
+        names = [column.name for column in rows.columns(self.row_type)]
         sql = f"select {latest(names, key)} from {name(self.row_type.TABLE)} where {where} group by {key}"
         return rows.from_arrow(self.row_type, self.query(sql))
 
@@ -277,12 +289,14 @@ class Table(Generic[R]):
         for attempt in range(_ATTEMPTS):
             try:
                 return once(self._write_handle())
-            except LifecycleError:
-                raise
             except Exception as error:
+                if isinstance(error, LifecycleError) and not isinstance(error, StorageError):
+                    raise
                 # whatever it says, the rows may be there: reopen, and `once` looks before it writes again
                 self._handle = None
                 if attempt == _ATTEMPTS - 1 or (attempt >= 3 and not _contention(error)):
+                    if isinstance(error, StorageError):
+                        raise
                     shown = f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
                     raise StorageError(f"Cannot write to the table {self.storage.uri!r}: {shown}") from None
                 time.sleep(random.uniform(0.2, 1.0) * min(2.0, 0.02 * 2**attempt))
@@ -291,9 +305,9 @@ class Table(Generic[R]):
         if self._handle is not None and self._commits % _REOPEN_EVERY:
             self._handle.update_incremental()
             return self._handle
+        self._before_write()
         self._handle = self._open()
         if self._handle is None:
-            self._before_write()
             self._handle = self._create()
         return self._handle
 

@@ -1,12 +1,18 @@
 """The conf file of a batch scoring job, checked when it is read."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sparkml_lifecycle.errors import ConfigError, did_you_mean
+
+
+def _text(value: Any) -> Any:
+    """YAML reads an unquoted 2026-11-23 as a date and 7 as a number; a batch's name is its text."""
+    return str(value) if isinstance(value, (date, int)) and not isinstance(value, bool) else value
 
 
 class _Strict(BaseModel):
@@ -84,7 +90,7 @@ class JobConf(_Strict):
     target: Target
     job: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "default"
     mode: Literal["overwrite", "append"] = "overwrite"
-    batch: str | None = None
+    batch: Annotated[str | None, BeforeValidator(_text)] = None
     keep: list[str] | None = None
     where: str | None = None
     output: str = "prediction"

@@ -61,13 +61,13 @@ class Buffer:
                 if waiting is None:
                     waiting = self._waiting[type(row)] = []
                 waiting.append(row)
+            was_empty = not self._count
             self._count += len(rows)
             if self._thread is None:
                 self._closed = False
                 self._thread = threading.Thread(target=self._run, name="sparkml-flusher", daemon=True)
                 self._thread.start()
-                self._condition.notify()
-            if urgent or self._count >= self._points:
+            if was_empty or urgent or self._count >= self._points:
                 self._urgent = self._urgent or urgent
                 self._condition.notify()
 
@@ -145,17 +145,17 @@ class Buffer:
         age = 1 + (time.monotonic() - self._started) / 600
         return min(_SLOWEST, max(self._seconds * age, 4 * self._last_commit))
 
+    def _is_due(self) -> bool:
+        return self._closed or self._urgent or self._count >= self._points
+
     def _run(self) -> None:
         while True:
             with self._condition:
                 while not self._count and not self._failed and not self._closed:
                     self._condition.wait()
+                self._condition.wait_for(self._is_due, self._pause())
                 if self._closed:
                     return
-                if not self._urgent and self._count < self._points:
-                    self._condition.wait(self._pause())
-                if self._closed:
-                    return  # type: ignore[unreachable]
             try:
                 self.flush()
             except LifecycleError as error:

@@ -1,9 +1,10 @@
 """Experiments: created, renamed and deleted by compare and swap, so that two people never make the same one twice."""
 
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.entities import Experiment, LifecycleStage, PagedList, ViewType
@@ -196,6 +197,16 @@ def _sortable(value: str | int | None) -> tuple[bool, str | int]:
     return (value is None, 0 if value is None else value)
 
 
+_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
 def _matches(one: Experiment, part: search.Comparison) -> bool:
     found, wanted = _value(one, part.field), part.value
     if part.operator in ("IS NULL", "IS NOT NULL"):
@@ -210,8 +221,4 @@ def _matches(one: Experiment, part: search.Comparison) -> bool:
         )
     if isinstance(wanted, tuple):
         return (found in wanted) == (part.operator == "IN")
-    left, right = cast(Any, found), cast(Any, wanted)
-    if part.operator in ("=", "!="):
-        return bool((left == right) == (part.operator == "="))
-    compared = {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}
-    return bool(compared[part.operator])
+    return bool(_COMPARED[part.operator](found, wanted))

@@ -283,8 +283,8 @@ class TrackingStore:
         sql = select.search_sql(experiment_ids, wanted, view, orders, max_results + 1, start)
         by_kind: dict[str, type[Row]] = {"metric": MetricRow, "param": ParamRow, "tag": TagRow}
         kinds = select.tables_of(wanted, orders)
-        tables = [RunRow, *(by_kind[kind] for kind in sorted(kinds) if kind in by_kind)]
-        ids = self.lake.query(sql, *tables)["run_id"].to_pylist()  # type: ignore[arg-type]
+        tables: list[type[Row]] = [RunRow, *(by_kind[kind] for kind in sorted(kinds) if kind in by_kind)]
+        ids = self.lake.query(sql, *tables)["run_id"].to_pylist()
         following = paging.token(start + max_results, asked) if len(ids) > max_results else None
         ids = ids[:max_results]
         rows = {row.run_id: row for row in self._rows(ids)}

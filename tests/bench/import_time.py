@@ -17,7 +17,7 @@ def seconds(statement: str, repeats: int = 7) -> float:
 
 if __name__ == "__main__":
     bare = seconds("pass")
-    for statement in ("import sparkml_lifecycle", "import sparkml_lifecycle.cli.main"):
+    for statement in ("import sparkml_lifecycle", "import sparkml_lifecycle.cli as cli; cli.app()"):
         print(
             f"{statement:36} {1000 * (seconds(statement) - bare):6.0f} ms over an empty interpreter's {1000 * bare:.0f} ms"
         )

@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparkml_lifecycle.errors import FormatError, InvalidInput, StorageError
+from sparkml_lifecycle.errors import FormatError, InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.lake import Change, Lake, Row, literal, log
 from sparkml_lifecycle.lake import table as table_module
 from sparkml_lifecycle.lake.order import now
@@ -267,10 +267,29 @@ def test_a_newer_format_is_refused(tmp_path):
         Lake(tmp_path)
 
 
+def test_a_reader_whose_files_were_taken_reads_again(tmp_path):
+    reader, writer = Lake(tmp_path).table(Point), Lake(tmp_path).table(Point)
+    for number in range(3):
+        writer.append([point(str(number))])
+    stale = reader.snapshot()
+    old = set((tmp_path / "points").glob("*.parquet"))
+    assert writer.compact() == 3
+    for path in old:
+        path.unlink()
+    assert stale.handle is not None
+    assert reader.to_arrow().num_rows == 3
+    shutil.rmtree(tmp_path / "points")
+    with pytest.raises(StorageError):
+        stale.query("select * from points")
+    assert reader.to_arrow().num_rows == 0
+
+
 def test_a_lake_that_may_only_be_read_is_not_written(tmp_path):
+    Lake(tmp_path).table(Point).append([point("a")])
     (tmp_path / "lake.json").write_text(json.dumps({"format": 3, "min_reader": 1, "min_writer": 3}))
-    with pytest.raises(FormatError, match="can be written"):
-        Lake(tmp_path).table(Point).append([point("a")])
+    for row_type, row in ((Point, point("a")), (Tag, Tag(at=now(), key="k", value="v"))):
+        with pytest.raises(FormatError, match="can be written"):
+            Lake(tmp_path).table(row_type).append([row])
 
 
 def test_a_storage_that_overwrites_is_refused(tmp_path, monkeypatch):
@@ -298,6 +317,15 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert sorted(Lake(tmp_path).table(Point).to_arrow()["key"].to_pylist()) == ["child", "parent"]
+
+
+def test_a_table_is_read_by_its_name(tmp_path):
+    Lake(tmp_path).table(Point).append([point("a", math.nan, None)])
+    table = Lake(tmp_path).table("points")
+    assert set(table.to_pandas().columns) == {"at", "by", "writer", "seq", "key", "value", "note"}
+    assert table.to_arrow()["key"].to_pylist() == ["a"]
+    with pytest.raises(NotFound, match="Did you mean 'points'"):
+        Lake(tmp_path).table("pionts")
 
 
 def test_only_rows_with_claims_can_be_claimed(tmp_path):

@@ -39,6 +39,17 @@ def classifier(tmp_path_factory):
     return case, path
 
 
+@pytest.fixture(scope="module")
+def h2o():
+    """A real H2O server, ended with this module."""
+    import h2o
+
+    h2o.init(nthreads=2, max_mem_size="2G", strict_version_check=False, verbose=False)
+    h2o.no_progress()
+    yield h2o
+    h2o.cluster().shutdown()
+
+
 def frame_of(spark, case):
     plain = case.frame()
     return spark.createDataFrame(plain.assign(carrier=plain["carrier"].astype(str)) if case.categorical else plain)

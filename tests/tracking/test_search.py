@@ -84,6 +84,9 @@ def test_any_text_can_be_quoted(value):
 @given(text=st.text())
 def test_whatever_is_written_is_read_or_refused(text):
     try:
-        parse(text)
+        read = parse(text)
     except FilterError as error:
-        assert str(error).endswith("^")
+        message = str(error)
+    else:
+        message = f"{read}^"
+    assert message.endswith("^")

@@ -256,6 +256,7 @@ def test_synchronous_values_are_in_the_lake_at_once(open_lake):
     store = open_lake(flush_seconds=3600.0)
     run_id = store.create_run(store.experiments.create("e")).info.run_id
     store.flush()
+    time.sleep(0.5)  # the thread, which the new run has woken, goes back to sleep
     store.log_metric(run_id, "m", 1.0)
     assert open_lake().get_run(run_id).data.metrics == {}
     store.log_metric(run_id, "m", 2.0, step=1, synchronous=True)
@@ -265,6 +266,8 @@ def test_synchronous_values_are_in_the_lake_at_once(open_lake):
 def test_values_reach_the_lake_by_themselves(open_lake):
     store, other = open_lake(flush_seconds=0.05), open_lake()
     run_id = store.create_run(store.experiments.create("e")).info.run_id
+    store.flush()
+    time.sleep(0.3)
     store.log_metric(run_id, "m", 1.0)
     for _ in range(100):
         if other.get_run(run_id).data.metrics:

@@ -1,5 +1,6 @@
 """What other processes do to a lake in the tests."""
 
+import contextlib
 import sys
 
 from sparkml_lifecycle.errors import AlreadyExists
@@ -10,10 +11,8 @@ from sparkml_lifecycle.tracking.store import TrackingStore
 def make_experiments(uri: str, name: str, count: int) -> None:
     experiments = TrackingStore(Lake(uri)).experiments
     for number in range(count):
-        try:
+        with contextlib.suppress(AlreadyExists):
             experiments.create(f"shared-{number}")
-        except AlreadyExists:
-            pass
         experiments.create(f"{name}-{number}")
 
 
