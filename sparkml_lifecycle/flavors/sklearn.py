@@ -118,6 +118,9 @@ def _write_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
         if not untrusted <= _CHECKED:
             return f"skops does not trust {', '.join(sorted(untrusted - _CHECKED))}", []
         skops.io.load(path, trusted=sorted(untrusted))
+    except OSError:
+        # the disk's fault, not the model's: no reason to pickle it
+        raise
     except Exception as error:  # skops raises what the pickled objects raise
         return f"skops cannot hold it ({type(error).__name__}: {str(error)[:200]})", []
     return None, sorted(untrusted)

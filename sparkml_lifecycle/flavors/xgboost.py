@@ -1,5 +1,6 @@
 """XGBoost: Booster and the scikit-learn classes, in XGBoost's own binary JSON (``.ubj``)."""
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,7 +36,12 @@ class XGBoostFlavor(Flavor):
         """Write ``model.ubj`` and, for the scikit-learn classes, what the file does not hold."""
         import xgboost
 
-        model.save_model(directory / "model.ubj")
+        try:
+            model.save_model(directory / "model.ubj")
+            # its C++ does not look whether the last block reached the disk
+            xgboost.Booster(model_file=directory / "model.ubj")
+        except xgboost.core.XGBoostError as error:
+            raise OSError(errno.EIO, "XGBoost could not write its file whole (a full disk?)") from error
         kind = next(c for c in type(model).__mro__ if c.__module__.startswith("xgboost."))
         conf = {
             "data": "model.ubj",

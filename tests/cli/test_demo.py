@@ -1,0 +1,43 @@
+"""``sparkml demo`` as a newcomer runs it: real flights, three frameworks, a real spark-submit; then once more."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+import sparkml_lifecycle as ml
+from sparkml_lifecycle import current
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.spark
+@pytest.mark.h2o
+@pytest.mark.slow
+def test_the_demo_trains_scores_and_does_not_start_over(tmp_path):
+    for name in ("jobs", "conf"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [str(Path(sys.executable).with_name("sparkml")), "demo"]
+
+    def demo() -> str:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stderr == ""
+        return done.stdout
+
+    first = demo()
+    assert "336,776 flights, " in first
+    assert "Spark and delta-rs read the same 336,776 rows" in first
+    current.set_tracking_uri(str(tmp_path / "mllake"))
+    runs = ml.search_runs(experiment_names=["ATTRI_PRO"], order_by=["metrics.mae ASC"])
+    assert set(runs["tags.mlflow.runName"]) == {"sklearn", "xgboost", "h2o"}
+    # December's flights are 17 minutes off when each is taken to arrive as late as it left
+    assert (runs["metrics.mae"] < 14).all()
+    assert DeltaTable(str(tmp_path / "demo-data" / "flight_predictions")).count() == 336_776
+
+    second = demo()
+    assert second.count("is trained already") == 3
+    assert "are scored with" in second
+    assert len(ml.search_runs(experiment_names=["ATTRI_PRO"])) == 3

@@ -1,0 +1,68 @@
+"""A model directory appears whole or not at all."""
+
+import resource
+import signal
+import warnings
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+import sparkml_lifecycle as ml
+from sparkml_lifecycle import errors, package
+from sparkml_lifecycle.package import Description
+from tests.flavors.models import CASES
+
+SAVED = ["sklearn-pipeline", "sklearn-histogram", "xgboost-regressor", "function"]
+
+
+@contextmanager
+def disk_with(free: int):
+    """Every write past the first ``free`` bytes of a file is refused by the system, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("free", [0, 600, 1500])
+@pytest.mark.parametrize("name", SAVED)
+def test_a_full_disk_leaves_no_half_model(name, free, tmp_path):
+    case, target = CASES[name], tmp_path / "models" / "m"
+    model = case.train()
+    with disk_with(free), pytest.raises(errors.StorageError, match="cannot be saved at .*Nothing was left there"):
+        package.save(model, target, Description(input_example=case.frame().head(3), allow_code=case.needs_consent))
+    assert list(target.parent.iterdir()) == []
+    package.save(model, target, Description(allow_code=case.needs_consent))
+    assert package.read(target, allow_code=case.needs_consent)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, lake):
+    model = CASES["sklearn-histogram"].train()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(errors.StorageError, match=r"cannot be saved at '.*file/m'"):
+        package.save(model, tmp_path / "file" / "m", Description())
+    with ml.start_run() as run:
+        artifacts = tmp_path / "lake" / "artifacts"
+        assert run.info.artifact_uri.startswith(str(artifacts))
+        artifacts.write_text("in the way")
+        with pytest.raises(errors.StorageError, match="cannot be saved at"):
+            ml.log_model(model, "model")
+    assert artifacts.read_text() == "in the way"
+
+
+def test_another_version_of_the_framework_is_warned_about_once(tmp_path):
+    package.save(CASES["sklearn-histogram"].train(), tmp_path / "of_another_version", Description())
+    path = tmp_path / "of_another_version" / "MLmodel"
+    content = yaml.safe_load(path.read_text())
+    content["sparkml_lifecycle"]["versions"]["scikit-learn"] = "0.24.2"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.warns(UserWarning, match=r"of_another_version was saved with scikit-learn 0\.24\.2 \(here 1\."):
+        package.read(path.parent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        package.read(path.parent)
