@@ -11,8 +11,11 @@ import time
 import warnings
 from pathlib import Path
 
+from sparkml_lifecycle.cli.flights import NUMBERS
+
 REPEATS = int(os.environ.get("BENCH_REPEATS", "3"))
 COPIES = int(os.environ.get("BENCH_COPIES", "2"))
+COLUMNS = ["month", *NUMBERS]
 
 
 def rate(frame, column, rows):
@@ -34,9 +37,9 @@ def models(frame):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from sparkml_lifecycle.cli.flights import NUMBERS, TARGET
+    from sparkml_lifecycle.cli.flights import TARGET
 
-    inputs, wanted = frame[NUMBERS], frame[TARGET]
+    inputs, wanted = frame[COLUMNS], frame[TARGET]
     yield (
         "scikit-learn linear",
         "sklearn",
@@ -52,9 +55,9 @@ def models(frame):
     yield "python function", "pyfunc", lambda model_input: model_input["dep_delay"] * 0.9, True
     h2o.init(nthreads=2, max_mem_size="2G", verbose=False, strict_version_check=False)
     h2o.no_progress()
-    training = h2o.H2OFrame(frame[[*NUMBERS, TARGET]].sample(50_000, random_state=1))
+    training = h2o.H2OFrame(frame[[*COLUMNS, TARGET]].sample(50_000, random_state=1))
     gbm = H2OGradientBoostingEstimator(ntrees=100, max_depth=5, seed=1)
-    gbm.train(x=NUMBERS, y=TARGET, training_frame=training)
+    gbm.train(x=COLUMNS, y=TARGET, training_frame=training)
     yield "H2O GBM 100 x 5", "h2o", gbm, False
     h2o.cluster().shutdown()
 
@@ -71,24 +74,24 @@ def main():
     warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     flights.write_flights(folder / "flights")
-    training = flights.training_rows(folder / "flights")[0].dropna()
+    training = flights.read_parts(folder / "flights").fit.dropna()
     spark = get_spark("bench", master="local[2]")
-    once = (
-        spark.read.format("delta").load(str(folder / "flights")).dropna(subset=flights.NUMBERS).select(*flights.NUMBERS)
-    )
+    once = spark.read.format("delta").load(str(folder / "flights")).dropna(subset=COLUMNS).select(*COLUMNS)
     frame = once
     for _ in range(COPIES - 1):
         frame = frame.union(once)
     frame = frame.repartition(8).cache()
     rows = frame.count()
     few = frame.limit(20_000).repartition(2).cache()
-    print(f"{rows:,} flights, 14 doubles, local[2], median of {REPEATS} (smallest to largest), rows a second")
+    print(
+        f"{rows:,} flights, {len(COLUMNS)} doubles, local[2], median of {REPEATS} (smallest to largest), rows a second"
+    )
     print(f"{'model':<22}{'sparkml_lifecycle':>36}{'MLflow':>36}{'ratio':>8}")
     for name, module, model, code in models(training):
         ours = folder / f"ours-{module}"
-        package.save(model, ours, Description(input_example=training[flights.NUMBERS].head(5), allow_code=code))
+        package.save(model, ours, Description(input_example=training[COLUMNS].head(5), allow_code=code))
         theirs = str(folder / f"theirs-{module}")
-        signature = infer_signature(training[flights.NUMBERS].head(5))
+        signature = infer_signature(training[COLUMNS].head(5))
         options = {"python_model": model, "pip_requirements": []} if module == "pyfunc" else {}
         saver = getattr(mlflow, module)
         saver.save_model(path=theirs, signature=signature, **options) if options else saver.save_model(
@@ -98,7 +101,7 @@ def main():
         slow = module == "h2o"
         fast_rates = rate(frame, pyfunc.spark_udf(spark, ours, "double", allow_code=True)(), rows)
         slow_frame, slow_rows = (few, few.count()) if slow else (frame, rows)
-        slow_rates = rate(slow_frame, mlflow.pyfunc.spark_udf(spark, theirs, "double")(*flights.NUMBERS), slow_rows)
+        slow_rates = rate(slow_frame, mlflow.pyfunc.spark_udf(spark, theirs, "double")(*COLUMNS), slow_rows)
         ratio = statistics.median(fast_rates) / statistics.median(slow_rates)
         print(f"{name:<22}{shown(fast_rates):>36}{shown(slow_rates):>36}{ratio:>8.1f}", flush=True)
     spark.stop()

@@ -33,8 +33,8 @@ def test_the_demo_trains_scores_and_does_not_start_over(tmp_path):
     current.set_tracking_uri(str(tmp_path / "mllake"))
     runs = ml.search_runs(experiment_names=["ATTRI_PRO"], order_by=["metrics.mae ASC"])
     assert set(runs["tags.mlflow.runName"]) == {"sklearn", "xgboost", "h2o"}
-    # December's flights are 17 minutes off when each is taken to arrive as late as it left
-    assert (runs["metrics.mae"] < 14).all()
+    # taking each of December's flights to arrive as late as it left is 13.69 minutes off
+    assert (runs["metrics.mae"] < 13.5).all()
     assert DeltaTable(str(tmp_path / "demo-data" / "flight_predictions")).count() == 336_776
 
     second = demo()
