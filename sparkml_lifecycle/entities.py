@@ -11,10 +11,11 @@ T = TypeVar("T")
 
 
 class LifecycleStage:
-    """Whether an experiment or run is ``active`` or ``deleted``."""
+    """Whether an experiment or run is ``active`` or ``deleted``, or ``removed`` for good: only as-of answers show it then."""
 
     ACTIVE = "active"
     DELETED = "deleted"
+    REMOVED = "removed"
 
 
 class RunStatus(IntEnum):
@@ -63,7 +64,9 @@ class ViewType(IntEnum):
 
     def sees(self, lifecycle_stage: str) -> bool:
         """Whether the view has what is in that stage."""
-        return self is ViewType.ALL or (lifecycle_stage == LifecycleStage.ACTIVE) == (self is ViewType.ACTIVE_ONLY)
+        if self is ViewType.ALL:
+            return lifecycle_stage != LifecycleStage.REMOVED
+        return lifecycle_stage == (LifecycleStage.ACTIVE if self is ViewType.ACTIVE_ONLY else LifecycleStage.DELETED)
 
 
 @dataclass(frozen=True)
@@ -175,10 +178,49 @@ class RunData:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """A data set, as far as a run remembers it.
+
+    Attributes
+    ----------
+    name, digest : str
+    source_type : str
+        ``delta``, ``spark``, ``local``, ``code`` …
+    source : str
+        JSON: a path or table name, and for Delta the version that was read.
+    schema, profile : str or None
+        JSON: the columns and their types; the number of rows.
+    """
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True)
+class InputTag:
+    """A tag of a run's input; ``mlflow.data.context`` says what it was read for."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class DatasetInput:
+    """A data set that a run read, and for what."""
+
+    dataset: Dataset
+    tags: tuple[InputTag, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunInputs:
     """The data sets and models that a run read."""
 
-    dataset_inputs: tuple[Any, ...] = ()
+    dataset_inputs: tuple[DatasetInput, ...] = ()
     model_inputs: tuple[Any, ...] = ()
 
 

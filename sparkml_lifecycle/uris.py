@@ -101,6 +101,12 @@ def normalise(uri: str | Path) -> str:
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
+def for_spark(uri: str | Path) -> str:
+    """A storage URI as Spark's Hadoop file systems spell it."""
+    text = normalise(uri)
+    return f"s3a://{text.removeprefix('s3://')}" if text.startswith("s3://") else text
+
+
 def join(base: str, *parts: str) -> str:
     """``base`` and the parts with single slashes between them."""
     return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts if part.strip("/"))])

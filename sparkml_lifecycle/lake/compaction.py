@@ -4,78 +4,169 @@ delta-rs' own ``optimize.compact`` doubles every row when two processes run it a
 """
 
 import json
+import random
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
-from sparkml_lifecycle.lake.rows import Row, statistics_columns
+from sparkml_lifecycle.lake.rows import Fold, Row, schema, stamped, statistics_columns
 from sparkml_lifecycle.storage import Storage
 
 SMALL_BYTES = 8 * 1024 * 1024
 IDENTIFIER = "compactor"
+# what a pass holds in memory, in a process that may be training a model
+_PASS_BYTES, _PASS_ROWS = 8 * SMALL_BYTES, 1_000_000
 _LONG_TEXT = 64
+_ROW_GROUP = 65_536
+
+
+def files_of(handle: Any) -> list[dict[str, Any]]:
+    """The table's files, as (path, size_bytes, num_records, min.seq); what a file's statistics do not say is None."""
+    import pyarrow as pa
+
+    if handle is None:
+        return []
+    adds = pa.table(handle.get_add_actions(flatten=True))
+    kept = [name for name in ("path", "size_bytes", "num_records", "min.seq") if name in adds.column_names]
+    return adds.select(kept).to_pylist()
 
 
 def small_files(handle: Any) -> list[dict[str, Any]]:
-    """The table's files below 8 MB, as (path, size_bytes, num_records)."""
-    import pyarrow as pa
-
-    adds = pa.table(handle.get_add_actions(flatten=True))
-    kept = [name for name in ("path", "size_bytes", "num_records") if name in adds.column_names]
-    return [file for file in adds.select(kept).to_pylist() if file["size_bytes"] < SMALL_BYTES]
+    """The table's files below 8 MB."""
+    return [file for file in files_of(handle) if file["size_bytes"] < SMALL_BYTES]
 
 
-def compact(storage: Storage, row_type: type[Row], attempts: int = 20) -> int:
-    """Rewrite the small files of a table as one; returns how many files were replaced.
+def compact(
+    storage: Storage, row_type: type[Row], sum_up: Callable[[Any, str], None] = lambda content, path: None
+) -> int:
+    """Rewrite the small files of a table, a million rows at a time, as one each; returns how many files were replaced.
 
     What a concurrent writer appends stays as it is. What a lost race wrote is never read and removed by maintenance.
+
+    Parameters
+    ----------
+    storage : Storage
+    row_type : type
+    sum_up : callable
+        Called with the content and the path of a new file before it is committed.
+    """
+    count = 0
+    # a pass leaves fewer small files than it found, so this ends
+    while replaced := rewrite(storage, row_type, _of_one_pass, lambda content: content, sum_up):
+        count += replaced
+    return count
+
+
+def rewrite(
+    storage: Storage,
+    row_type: type[Row],
+    choose: Callable[[Any], list[dict[str, Any]]],
+    keep: Callable[[Any], Any],
+    sum_up: Callable[[Any, str], None],
+    attempts: int = 20,
+) -> int:
+    """Put one file in the place of others, fenced: of two at once one commits and the other starts again.
+
+    Parameters
+    ----------
+    storage : Storage
+    row_type : type
+    choose : callable
+        Of a handle, the files to replace; none ends it.
+    keep : callable
+        Of the files' rows, those that stay; where that is none, the files are only removed.
+    sum_up : callable
+        Called with the content and the path of the new file before it is committed.
+
+    Returns
+    -------
+    int
+        How many files were replaced.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    written: dict[str, int] = {}
+    tried: dict[str, int] = {}
     for attempt in range(attempts):
         try:
             handle = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
-            files = small_files(handle)
-            landed = [count for path, count in written.items() if path in {file["path"] for file in files}]
-            if landed:
-                return landed[0]
-            if len(files) < 2:
+            there = {file["path"] for file in files_of(handle)}
+            for path, number in tried.items():
+                if path in there:
+                    return number
+            files = choose(handle)
+            if not files:
                 return 0
-            path = f"part-00000-{uuid.uuid4()}-c000.zstd.parquet"
-            written[path] = len(files)
-            _replace(storage, handle, row_type, files, path)
+            content = arranged(row_type, keep(_rows_of(storage, handle, files)))
+            path = f"part-00000-{uuid.uuid4()}-c000.zstd.parquet" if content.num_rows else ""
+            if path:
+                tried[path] = len(files)
+                sum_up(content, path)
+            _replace(storage, handle, row_type, files, path, content)
             return len(files)
         except (DeltaError, OSError):
             # an error does not say whether the commit landed; the next round looks
             if attempt == attempts - 1:
                 raise
-            time.sleep(0.02 * (attempt + 1))
+            time.sleep(random.uniform(0.5, 1.0) * 0.04 * (attempt + 1))
     return 0
 
 
-def _replace(storage: Storage, handle: Any, row_type: type[Row], files: list[dict[str, Any]], path: str) -> None:
+def arranged(row_type: type[Row], content: Any) -> Any:
+    """The rows of a new file: a run's beside one another; of summaries one for each key."""
     import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if issubclass(row_type, Fold) and content.num_rows:
+        markers = content.filter(pc.is_valid(content["covers"]))
+        summary = row_type.summarise(content.filter(pc.is_null(content["covers"])))
+        stamps = {"by": "", "writer": "", "at": pc.max(content["at"]).as_py(), "seq": pc.max(content["seq"]).as_py()}
+        content = pa.concat_tables([stamped(row_type, summary, **stamps), markers.cast(schema(row_type))])
+    by = row_type.SORTED_BY or row_type.KEY
+    return content.sort_by([(name, "ascending") for name in by]) if by else content
+
+
+def _of_one_pass(handle: Any) -> list[dict[str, Any]]:
+    picked: list[dict[str, Any]] = []
+    size = rows = 0
+    for file in sorted(small_files(handle), key=lambda file: (file.get("min.seq") or 0, file["path"])):
+        size, rows = size + file["size_bytes"], rows + (file.get("num_records") or 0)
+        if len(picked) > 1 and (size > _PASS_BYTES or rows > _PASS_ROWS):
+            break
+        picked.append(file)
+    return picked if len(picked) > 1 else []
+
+
+def _rows_of(storage: Storage, handle: Any, files: list[dict[str, Any]]) -> Any:
+    import pyarrow as pa
+
+    target = pa.schema(handle.schema().to_arrow())
+    return pa.concat_tables([read(storage, file["path"], target) for file in files])
+
+
+def _replace(
+    storage: Storage, handle: Any, row_type: type[Row], files: list[dict[str, Any]], path: str, content: Any
+) -> None:
     import pyarrow.parquet as pq
     from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
     generation = (handle.transaction_version(IDENTIFIER) or 0) + 1
-    target = pa.schema(handle.schema().to_arrow())
-    filesystem, _ = storage.arrow()
-    parts = [_read(storage, file["path"], target) for file in files]
-    rows = pa.concat_tables(parts)
-    place = storage.arrow(path)[1]
-    pq.write_table(rows, place, filesystem=filesystem, compression="zstd")
-    size = storage.stat(path)
     now = int(time.time() * 1000)
-    add = AddAction(path, (size.size if size else 0) or 0, {}, now, False, json.dumps(_statistics(rows, row_type)))
-    removes = [RemoveAction(file["path"], False, now, file["size_bytes"], {}) for file in files]
+    actions: list[Any] = []
+    if path:
+        filesystem, place = storage.arrow(path)
+        pq.write_table(content, place, filesystem=filesystem, compression="zstd", row_group_size=_ROW_GROUP)
+        size = storage.stat(path)
+        statistics = json.dumps(_statistics(content, row_type))
+        actions = [AddAction(path, (size.size if size else 0) or 0, {}, now, False, statistics)]
+    actions += [RemoveAction(file["path"], False, now, file["size_bytes"], {}) for file in files]
     properties = CommitProperties(app_transactions=[Transaction(IDENTIFIER, generation)], max_commit_retries=100)
-    handle.create_write_transaction([add, *removes], "append", handle.schema(), commit_properties=properties)
+    handle.create_write_transaction(actions, "append", handle.schema(), commit_properties=properties)
 
 
-def _read(storage: Storage, path: str, target: Any) -> Any:
+def read(storage: Storage, path: str, target: Any) -> Any:
+    """The rows of one file with the columns of an Arrow schema; what the file has not is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

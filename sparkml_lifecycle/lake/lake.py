@@ -73,7 +73,8 @@ class Lake:
         with self._lock:
             if row_type not in self._tables:
                 place = self.storage.child(row_type.TABLE)
-                self._tables[row_type] = Table(row_type, place, self.writer, self._prepare)
+                fold = self.table(row_type.FOLD) if row_type.FOLD is not None else None
+                self._tables[row_type] = Table(row_type, place, self.writer, self._prepare, fold)
             return self._tables[row_type]
 
     def query(self, sql: str, *row_types: type[Row]) -> Any:

@@ -40,6 +40,10 @@ class Row:
     TABLE: ClassVar[str] = ""
     KEY: ClassVar[tuple[str, ...]] = ()
     KEEP: ClassVar[Literal["every", "first", "last"]] = "every"
+    # the order of the rows in a compacted file, so that its statistics find a run
+    SORTED_BY: ClassVar[tuple[str, ...]] = ()
+    # the table of summaries that compaction keeps up to date
+    FOLD: ClassVar["type[Fold] | None"] = None
 
     at: datetime
     by: str = ""
@@ -61,6 +65,33 @@ class ClaimedRow(Row):
 
     revision: int = 1
     claim: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold(Row):
+    """A row of a table of summaries, whose summaries are idempotent: latest, largest, smallest, never counts.
+
+    Attributes
+    ----------
+    covers : str or None
+        In a row of its own, with nothing else in it: the name of a file of the folded table that is summarised here.
+    """
+
+    covers: str | None = None
+
+    @classmethod
+    def summarise(cls, table: Any) -> Any:
+        """One row for each key, as an Arrow table of this class's own columns, of rows of the folded table or of this one."""
+        raise NotImplementedError
+
+    @classmethod
+    def covering(cls, path: str) -> Any:
+        """The row that says that a file is summarised, as an Arrow table."""
+        import pyarrow as pa
+
+        carried = {column.name for column in columns(Row)}
+        empty = {column.name: [""] for column in columns(cls) if not column.nullable and column.name not in carried}
+        return pa.table({**empty, "covers": [path]})
 
 
 @dataclass(frozen=True)
@@ -153,6 +184,21 @@ def to_arrow(row_type: type[R], rows: Sequence[R], **replaced: Any) -> Any:
                 f"{row_type.__name__}.{field.name}: a time without a zone. Give datetime.now(UTC) or .astimezone(UTC)."
             )
         arrays.append(_array(row_type, field, values))
+    return pa.Table.from_arrays(arrays, schema=schema(row_type))
+
+
+def stamped(row_type: type[Row], table: Any, **stamps: Any) -> Any:
+    """An Arrow table with a row class's schema: its own columns, the stamps, and null for what it has not."""
+    import pyarrow as pa
+
+    arrays = []
+    for field in schema(row_type):
+        if field.name in stamps:
+            arrays.append(pa.repeat(pa.scalar(stamps[field.name], field.type), table.num_rows))
+        elif field.name in table.column_names:
+            arrays.append(table[field.name].cast(field.type))
+        else:
+            arrays.append(pa.nulls(table.num_rows, field.type))
     return pa.Table.from_arrays(arrays, schema=schema(row_type))
 
 

@@ -32,9 +32,3 @@ def literals(values: Iterable[Any]) -> str:
 def name(text: str) -> str:
     """A column or table name in double quotes."""
     return '"' + text.replace('"', '""') + '"'
-
-
-def latest(columns: Iterable[str], key: str) -> str:
-    """The select list of the latest row for each ``key``: the largest (seq, at, writer) wins, so answers never depend on the clock alone."""
-    picked = [f"last_value({column} order by seq, at, writer) as {column}" for column in columns if column != key]
-    return ", ".join([key, *picked])

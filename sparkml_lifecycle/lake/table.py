@@ -5,15 +5,17 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic
 
-from sparkml_lifecycle.errors import LifecycleError, StorageError
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
 from sparkml_lifecycle.lake import compaction, log, order, rows
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
-from sparkml_lifecycle.lake.sql import latest, literal, name
+from sparkml_lifecycle.lake.snapshot import Snapshot, query
+from sparkml_lifecycle.lake.sql import literal, name
 from sparkml_lifecycle.storage import Storage
 
 _REOPEN_EVERY = 50
@@ -39,9 +41,12 @@ class Writer:
 
 @dataclass
 class Batch(Generic[R]):
-    """The rows of one flush; it keeps its ``seq`` over all attempts, so that however often it is tried it counts once."""
+    """The rows of one flush; it keeps its ``seq`` over all attempts, so that however often it is tried it counts once.
 
-    rows: Sequence[R]
+    ``rows`` are dataclass rows, or an Arrow table with the columns of the row class beside those that every row carries.
+    """
+
+    rows: Any
     seq: int | None = None
     tried: bool = False
 
@@ -54,71 +59,17 @@ class Change(Generic[R]):
     identifiers: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A table at one version; ``handle`` is delta-rs' or None where the table is not there yet."""
-
-    row_type: type[rows.Row]
-    handle: Any = field(repr=False)
-
-    def version_of(self, identifier: str) -> int:
-        """How often something was claimed under that identifier."""
-        return 0 if self.handle is None else self.handle.transaction_version(identifier) or 0
-
-    def query(self, sql: str) -> Any:
-        """An Arrow table of a query over this one table, by its name."""
-        return query([self], sql)
-
-    def as_view(self) -> str:
-        """The columns that this program knows, as a common table expression; what an older writer left out is null."""
-        view, source = name(self.row_type.TABLE), name(f"{self.row_type.TABLE} files")
-        there = set() if self.handle is None else {column.name for column in self.handle.schema().fields}
-        picked = []
-        for column in rows.schema(self.row_type):
-            if column.name in there:
-                picked.append(name(column.name))
-            else:
-                picked.append(f"arrow_cast(null, '{_datafusion_type(column.type)}') as {name(column.name)}")
-        return (
-            f"{view} as (select {', '.join(picked)}{f' from {source}' if self.handle is not None else ' where false'})"
-        )
-
-
-def _datafusion_type(kind: Any) -> str:
-    spelled = {"string": "Utf8", "int64": "Int64", "double": "Float64", "bool": "Boolean", "binary": "Binary"}
-    return spelled.get(str(kind), 'Timestamp(Microsecond, Some("UTC"))')
-
-
-def query(snapshots: Sequence[Snapshot], sql: str) -> Any:
-    """An Arrow table of a query over tables by their names, each at one version; ``sql`` may begin with ``with``.
-
-    Only DataFusion reads a lake table: delta-rs' own readers have lost rows and aborted the process at exit.
-    """
-    import pyarrow as pa
-    from deltalake import QueryBuilder
-
-    builder = QueryBuilder()
-    for snapshot in snapshots:
-        if snapshot.handle is not None:
-            builder.register(f"{snapshot.row_type.TABLE} files", snapshot.handle)
-    views = [snapshot.as_view() for snapshot in snapshots]
-    body = sql.strip()
-    text = ", ".join(views) + (f", {body[5:]}" if body.lower().startswith("with ") else f" {body}")
-    try:
-        found = pa.table(builder.execute(f"with {text}").read_all())
-    except Exception as error:  # DataFusion's errors have no class of their own
-        names = ", ".join(snapshot.row_type.TABLE for snapshot in snapshots)
-        raise StorageError(f"Cannot read {names} of the lake: {str(error).splitlines()[0][:300]}") from None
-    plain = {pa.string_view(): pa.string(), pa.large_string(): pa.string(), pa.binary_view(): pa.binary()}
-    return found.cast(pa.schema([pa.field(c.name, plain.get(c.type, c.type), c.nullable) for c in found.schema]))
-
-
 def read_again(tables: "Sequence[Table[Any]]", sql: str) -> Any:
     """A query over tables as they are now; where files have gone since a handle was opened, once more through fresh ones."""
     try:
         return query([table.snapshot() for table in tables], sql)
     except StorageError:
         return query([table.snapshot(fresh=True) for table in tables], sql)
+
+
+def until(as_of: datetime | None) -> str:
+    """The SQL condition of the rows that were there at a time."""
+    return "true" if as_of is None else f"at <= {literal(as_of)}"
 
 
 def commit_rows(handle: Any, data: Any, transactions: Sequence[Any]) -> None:
@@ -144,13 +95,23 @@ class Table(Generic[R]):
     writer : Writer
     before_write : callable
         Called before the first write; it prepares the lake.
+    fold : Table, optional
+        The table of summaries of this one.
     """
 
-    def __init__(self, row_type: type[R], storage: Storage, writer: Writer, before_write: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        row_type: type[R],
+        storage: Storage,
+        writer: Writer,
+        before_write: Callable[[], None],
+        fold: "Table[Any] | None" = None,
+    ) -> None:
         rows.columns(row_type)
         self.row_type = row_type
         self.storage = storage
         self.writer = writer
+        self.fold = fold
         self._before_write = before_write
         self._lock = threading.RLock()
         self._handle: Any = None
@@ -181,19 +142,42 @@ class Table(Generic[R]):
         """An Arrow table of a query over this table, by its name."""
         return read_again([self], sql)
 
-    def latest(self, key: str, where: str = "true") -> list[R]:
-        """The latest row of each ``key`` among those that ``where`` (SQL) lets through."""
-        names = [column.name for column in rows.columns(self.row_type)]
-        sql = f"select {latest(names, key)} from {name(self.row_type.TABLE)} where {where} group by {key}"
-        return rows.from_arrow(self.row_type, self.query(sql))
+    def latest(self, where: str = "true") -> list[R]:
+        """The row of each key that counts, among those that ``where`` (SQL) lets through."""
+        return rows.from_arrow(self.row_type, self.counting(where))
 
-    def to_arrow(self) -> Any:
-        """Every row, as an Arrow table with the columns that this program knows."""
-        return self.query(f"select * from {name(self.row_type.TABLE)}").cast(rows.schema(self.row_type))
+    def counting(self, where: str = "true", columns: Sequence[str] | None = None) -> Any:
+        """The rows that count, of each key the last or the first, as an Arrow table of ``columns`` (all where not given).
 
-    def to_pandas(self) -> Any:
-        """Every row, as a pandas frame."""
-        return self.to_arrow().to_pandas()
+        ``where`` must let through all rows of a key or none, so it names columns of the key only, or times (``at``).
+        """
+        kind = self.row_type
+        wanted = [*dict.fromkeys([*kind.KEY, "seq", "at", "writer", *columns])] if columns is not None else None
+        picked = ", ".join(map(name, wanted)) if wanted else "*"
+        found = self.query(f"select {picked} from {name(kind.TABLE)} where {where}")
+        return order.latest(found, kind.KEY, first=kind.KEEP == "first")
+
+    def to_arrow(self, as_of: datetime | None = None) -> Any:
+        """Every row, as an Arrow table with the columns that this program knows; with ``as_of`` those that were there then."""
+        found = self.query(f"select * from {name(self.row_type.TABLE)} where {until(as_of)}")
+        return found.cast(rows.schema(self.row_type))
+
+    def to_pandas(self, as_of: datetime | None = None) -> Any:
+        """Every row, as a pandas frame; with ``as_of`` those that were there then."""
+        return self.to_arrow(as_of).to_pandas()
+
+    def to_spark(self, spark: Any, as_of: datetime | None = None) -> Any:
+        """Every row, as a Spark DataFrame, read by Spark itself; with ``as_of`` those that were there then.
+
+        Raises
+        ------
+        NotFound
+            If nothing has been written to the table yet.
+        """
+        if self._open() is None:
+            raise NotFound(f"The table {self.storage.uri!r} is not there yet: nothing was logged to it.")
+        frame = spark.read.format("delta").load(uris.for_spark(self.storage.uri))
+        return frame if as_of is None else frame.where(frame["at"] <= as_of)
 
     # -- writing ---------------------------------------------------------------------------------------------------------
 
@@ -211,9 +195,9 @@ class Table(Generic[R]):
         """Commit a batch, exactly once, however often it is handed over."""
         from deltalake.transaction import Transaction
 
-        if not batch.rows:
+        if not len(batch.rows):
             return
-        kept = rows.one_per_key(self.row_type, batch.rows)
+        kept = batch.rows if hasattr(batch.rows, "schema") else rows.one_per_key(self.row_type, batch.rows)
         if os.getpid() != self._pid:
             from sparkml_lifecycle.lake.forked import append_elsewhere
 
@@ -227,7 +211,11 @@ class Table(Generic[R]):
             if batch.seq is None:
                 batch.seq = self._last_seq = order.next_seq(handle, self._last_seq)
             batch.tried = True
-            data = rows.to_arrow(self.row_type, kept, by=self.writer.by, writer=self.writer.id, seq=batch.seq)
+            stamps: dict[str, Any] = {"by": self.writer.by, "writer": self.writer.id, "seq": batch.seq}
+            if hasattr(kept, "schema"):
+                data = rows.stamped(self.row_type, kept, at=self.now(), **stamps)
+            else:
+                data = rows.to_arrow(self.row_type, kept, **stamps)
             commit_rows(handle, data, [Transaction(self.writer.id, batch.seq, int(time.time() * 1000))])
 
         with self._lock:
@@ -282,8 +270,44 @@ class Table(Generic[R]):
         return done
 
     def compact(self) -> int:
-        """Rewrite the small files as one; returns how many there were."""
-        return compaction.compact(self.storage, self.row_type) if self._open() is not None else 0
+        """Rewrite the small files as one, and sum up what no summary covers yet; returns how many small files there were."""
+        if self._open() is None:
+            return 0
+        count = compaction.compact(self.storage, self.row_type, self._sum_up)
+        if self.fold is not None:
+            self._fold_the_rest()
+        return count
+
+    def uncovered(self, snapshot: Snapshot, covered: Collection[str]) -> list[dict[str, Any]]:
+        """The files of a snapshot that no summary covers: their path, rows and smallest ``seq``."""
+        return [file for file in compaction.files_of(snapshot.handle) if file["path"] not in covered]
+
+    def covered(self) -> set[str]:
+        """The names of the files of this table that are summed up."""
+        if self.fold is None:
+            return set()
+        return set(
+            self.fold.query(f"select covers from {self.fold.row_type.TABLE} where covers is not null")[
+                "covers"
+            ].to_pylist()
+        )
+
+    def _sum_up(self, content: Any, path: str) -> None:
+        """Sum a file up before it is put in the place of others, so that whoever sees it finds its summary."""
+        import pyarrow as pa
+
+        if self.fold is None:
+            return
+        kind: Any = self.fold.row_type
+        summary = pa.concat_tables([kind.summarise(content), kind.covering(path)], promote_options="default")
+        self.fold.commit(Batch(summary))
+
+    def _fold_the_rest(self) -> None:
+        """Sum up the files that are too large to be compacted, where they lie."""
+        seen = self.snapshot(fresh=True)
+        for file in self.uncovered(seen, self.covered()):
+            if file["size_bytes"] >= compaction.SMALL_BYTES:
+                self._sum_up(compaction.read(self.storage, file["path"], rows.schema(self.row_type)), file["path"])
 
     def _insist(self, once: Callable[[Any], None]) -> None:
         for attempt in range(_ATTEMPTS):

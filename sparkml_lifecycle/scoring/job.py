@@ -153,16 +153,11 @@ def read_source(spark: Any, source: Source) -> Any:
             return spark.table(source.path)
         if source.format == "sql":
             return spark.sql(source.path)
-        return spark.read.format(source.format).options(**source.options).load(_for_spark(source.path))
+        return spark.read.format(source.format).options(**source.options).load(uris.for_spark(source.path))
     except AnalysisException as error:
         raise NotFound(
             f"The source {source.path!r} ({source.format}) cannot be read: {str(error).splitlines()[0]}"
         ) from error
-
-
-def _for_spark(path: str) -> str:
-    text = uris.normalise(path)
-    return f"s3a://{text.removeprefix('s3://')}" if text.startswith("s3://") else text
 
 
 def check_columns(rows: Any, model: PyFuncModel) -> None:
@@ -245,20 +240,20 @@ def _write(scored: Any, target: str, conf: JobConf) -> None:
     else:
         # Delta skips a transaction that it has seen, so a batch that runs again writes nothing
         writer = writer.option("txnAppId", f"sparkml:batch:{conf.job}:{conf.batch}").option("txnVersion", "1")
-    writer.save(_for_spark(target))
+    writer.save(uris.for_spark(target))
 
 
 def _version(spark: Any, target: str) -> int | None:
     from pyspark.errors import AnalysisException
 
     try:
-        return int(spark.sql(f"DESCRIBE HISTORY delta.`{_for_spark(target)}` LIMIT 1").collect()[0]["version"])
+        return int(spark.sql(f"DESCRIBE HISTORY delta.`{uris.for_spark(target)}` LIMIT 1").collect()[0]["version"])
     except AnalysisException:
         return None
 
 
 def _rows_of(spark: Any, target: str) -> int:
-    metrics = spark.sql(f"DESCRIBE HISTORY delta.`{_for_spark(target)}` LIMIT 1").collect()[0]["operationMetrics"]
+    metrics = spark.sql(f"DESCRIBE HISTORY delta.`{uris.for_spark(target)}` LIMIT 1").collect()[0]["operationMetrics"]
     return int(metrics.get("numOutputRows", 0))
 
 

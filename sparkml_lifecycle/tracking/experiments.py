@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sparkml_lifecycle import uris
@@ -13,8 +13,9 @@ from sparkml_lifecycle.lake import Change, Lake, Snapshot, literal
 from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.lake.sql import literals
 from sparkml_lifecycle.tracking import names, paging, search
-from sparkml_lifecycle.tracking.tables import LAST_TAG, ExperimentRow, TagRow
+from sparkml_lifecycle.tracking.tables import ExperimentRow, TagRow
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_NAME, DEFAULT_ID = "Default", "0"
 _CURRENT = "select * from (select *, row_number() over (partition by experiment_id order by revision desc) as n from experiments) where n = 1"
 
@@ -122,11 +123,12 @@ class Experiments:
         rows = [row for row in _current(self._table.snapshot()) if view.sees(row.lifecycle_stage)]
         tags = self._tags(rows)
         found = [self._entity(row, tags.get(row.experiment_id, {})) for row in rows]
-        found = [one for one in found if all(_matches(one, part) for part in wanted.parts)]
+        found = [one for one in found if _matches(one, wanted)]
         found.sort(key=lambda one: (-(one.creation_time or 0), -int(one.experiment_id)))
         for order in reversed(orders):
             found.sort(key=lambda one, field=order.field: _sortable(_value(one, field)), reverse=order.descending)  # type: ignore[misc]
-        return paging.page(found, max_results, page_token, (view, filter_string, list(order_by)))
+        asked = (view, filter_string, list(order_by))
+        return paging.page(found, max_results, page_token, asked, lambda one: one.experiment_id)
 
     def set_tag(self, experiment_id: str, key: str, value: str) -> None:
         """Set a tag of an experiment."""
@@ -144,11 +146,10 @@ class Experiments:
 
     def _tags(self, rows: Sequence[ExperimentRow]) -> dict[str, dict[str, str]]:
         owners = literals(f"experiment:{row.experiment_id}" for row in rows)
-        sql = f"select owner, key, {LAST_TAG} as v from tags where owner in {owners} group by owner, key"
         found: dict[str, dict[str, str]] = {}
-        for tag in self._lake.query(sql, TagRow).to_pylist() if rows else []:
-            if tag["v"] is not None:
-                found.setdefault(tag["owner"].removeprefix("experiment:"), {})[tag["key"]] = tag["v"]
+        for tag in self._lake.table(TagRow).latest(f"owner in {owners}") if rows else []:
+            if tag.value is not None:
+                found.setdefault(tag.owner.removeprefix("experiment:"), {})[tag.key] = tag.value
         return found
 
     def _entity(self, row: ExperimentRow, tags: Mapping[str, str]) -> Experiment:
@@ -162,8 +163,8 @@ def absolute(lake: Lake, location: str) -> str:
 
 
 def milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970, as in MLflow."""
-    return round(moment.timestamp() * 1000)
+    """Whole milliseconds since 1970, as in MLflow."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _current(seen: Snapshot, where: str = "true") -> list[ExperimentRow]:
@@ -207,7 +208,11 @@ _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _matches(one: Experiment, part: search.Comparison) -> bool:
+def _matches(one: Experiment, part: search.Node) -> bool:
+    if isinstance(part, search.And):
+        return all(_matches(one, inner) for inner in part.parts)
+    if isinstance(part, search.Or):
+        return any(_matches(one, inner) for inner in part.parts)
     found, wanted = _value(one, part.field), part.value
     if part.operator in ("IS NULL", "IS NOT NULL"):
         return (found is None) == (part.operator == "IS NULL")

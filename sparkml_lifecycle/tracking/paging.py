@@ -1,10 +1,10 @@
-"""Page tokens: where the next page begins, and of which search."""
+"""Page tokens: the place of a page's last item, and of which search; what others write in between moves nothing."""
 
 import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sparkml_lifecycle.entities import PagedList
@@ -13,13 +13,13 @@ from sparkml_lifecycle.errors import InvalidInput
 T = TypeVar("T")
 
 
-def token(offset: int, search: Any) -> str:
-    """The token of the page that begins at ``offset``."""
-    return base64.urlsafe_b64encode(json.dumps([offset, _digest(search)]).encode()).decode()
+def token(place: Any, search: Any) -> str:
+    """The token of the page that begins after ``place``, which JSON can hold."""
+    return base64.urlsafe_b64encode(json.dumps([place, _digest(search)]).encode()).decode()
 
 
-def offset(page_token: str | None, search: Any) -> int:
-    """Where a token's page begins.
+def place(page_token: str | None, search: Any) -> Any:
+    """Where a token's page begins; None for the first one.
 
     Raises
     ------
@@ -27,24 +27,36 @@ def offset(page_token: str | None, search: Any) -> int:
         If it is no token, or one of another search.
     """
     if not page_token:
-        return 0
+        return None
     try:
-        start, digest = json.loads(base64.urlsafe_b64decode(page_token.encode()))
-        start = int(start)
-    except (ValueError, TypeError, binascii.Error):
+        found, digest = json.loads(base64.urlsafe_b64decode(page_token.encode()))
+    except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error):
         raise InvalidInput("The page_token is not one. Pass the .token of the page before, unchanged.") from None
-    if digest != _digest(search) or start < 0:
+    if digest != _digest(search):
         raise InvalidInput(
             "The page_token belongs to another search. Pass it with the same filter, order and experiments."
         )
-    return start
+    return found
 
 
-def page(items: Sequence[T], size: int, page_token: str | None, search: Any) -> PagedList[T]:
-    """One page of what is all in memory."""
-    start = offset(page_token, search)
-    following = token(start + size, search) if start + size < len(items) else None
-    return PagedList(items[start : start + size], following)
+def page(
+    items: Sequence[T], size: int, page_token: str | None, search: Any, identity: Callable[[T], Any]
+) -> PagedList[T]:
+    """One page of what is all in memory, after the item that the page before ended with, wherever that is now.
+
+    ``identity`` gives an item's lasting name, which JSON can hold.
+    """
+    if size < 1:
+        raise InvalidInput(f"max_results must be 1 or more, found {size}.")
+    before = place(page_token, search)
+    start = 0
+    if before is not None:
+        start, last = before
+        if not 0 < start <= len(items) or identity(items[start - 1]) != last:
+            start = next((i + 1 for i, item in enumerate(items) if identity(item) == last), min(start, len(items)))
+    end = start + size
+    following = token([end, identity(items[end - 1])], search) if end < len(items) else None
+    return PagedList(items[start:end], following)
 
 
 def _digest(search: Any) -> str:

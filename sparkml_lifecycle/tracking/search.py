@@ -1,12 +1,13 @@
 """The filter language: text -> a small tree. MLflow's grammar; what the tree means in SQL is :mod:`.select`'s."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from sparkml_lifecycle.errors import FilterError, did_you_mean
 
-Kind = Literal["metric", "param", "tag", "attribute"]
+Kind = Literal["metric", "param", "tag", "attribute", "dataset"]
 Value = str | float | tuple[str, ...] | None
 
 _KINDS: dict[str, Kind] = {
@@ -14,6 +15,7 @@ _KINDS: dict[str, Kind] = {
     "param": "param", "params": "param", "parameter": "param", "parameters": "param",
     "tag": "tag", "tags": "tag",
     "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "run": "attribute",
+    "dataset": "dataset", "datasets": "dataset",
 }  # fmt: skip
 RUN_ATTRIBUTES = (
     "run_id",
@@ -27,6 +29,7 @@ RUN_ATTRIBUTES = (
     "lifecycle_stage",
 )
 EXPERIMENT_ATTRIBUTES = ("name", "experiment_id", "creation_time", "last_update_time", "lifecycle_stage")
+DATASET_ATTRIBUTES = ("name", "digest", "context")
 _NUMBERS = ("start_time", "end_time", "creation_time", "last_update_time")
 _ALSO_NAMED = {
     "created": "start_time",
@@ -35,6 +38,7 @@ _ALSO_NAMED = {
     "Run name": "run_name",
     "Run Name": "run_name",
 }
+_DEEPEST = 50
 _NUMERIC_OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "IS NULL", "IS NOT NULL")
 _TEXT_OPERATORS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL")
 
@@ -66,7 +70,26 @@ class Comparison:
 class And:
     """All of the parts hold; none is everything."""
 
-    parts: tuple[Comparison, ...]
+    parts: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True)
+class Or:
+    """At least one of the parts holds."""
+
+    parts: "tuple[Node, ...]"
+
+
+Node = Comparison | And | Or
+
+
+def fields_of(node: Node) -> Iterator[Field]:
+    """What a filter compares, each as often as it stands there."""
+    if isinstance(node, Comparison):
+        yield node.field
+    else:
+        for part in node.parts:
+            yield from fields_of(part)
 
 
 @dataclass(frozen=True)
@@ -102,7 +125,7 @@ def parse(text: str | None, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> And
     Parameters
     ----------
     text : str or None
-        Comparisons joined by AND; ``metrics.auc > 0.9 and params.depth = '6'``.
+        Comparisons joined by AND, OR and parentheses; ``metrics.auc > 0.9 and (params.depth = '6' or tags.team = 'crm')``.
     attributes : tuple of str
         The attributes that may be named.
 
@@ -119,6 +142,19 @@ def parse(text: str | None, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> And
 def parse_order(clause: str, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> Order:
     """One item of ``order_by``: ``metrics.auc desc``."""
     return _Parser(clause, attributes).order()
+
+
+def parse_columns(text: str) -> Field:
+    """One item of ``only``: ``metrics.auc``, ``params.depth``, or ``tags`` for all of them (then the key is empty)."""
+    kind = _KINDS.get(text.strip().lower())
+    if kind in ("metric", "param", "tag"):
+        return Field(kind, "")
+    field = _Parser(text, RUN_ATTRIBUTES).field()
+    if field.kind not in ("metric", "param", "tag"):
+        raise FilterError(
+            f"only=[{text!r}]: metrics., params. and tags. can be chosen; the run's own columns always come."
+        )
+    return field
 
 
 class _Parser:
@@ -140,15 +176,41 @@ class _Parser:
         self._next = 0
 
     def everything(self) -> And:
-        parts = [self._comparison()]
-        while (token := self._peek()) is not None:
-            if token.text.upper() != "AND":
-                if token.text.upper() == "OR" or token.text in "()":
-                    self._fail(token.start, "comparisons are joined by AND; OR and parentheses are not known yet")
-                self._fail(token.start, "AND was expected here")
-            self._next += 1
-            parts.append(self._comparison())
-        return And(tuple(parts))
+        found = self._either(0)
+        if (token := self._peek()) is not None:
+            self._fail(token.start, "this ')' was never opened" if token.text == ")" else "AND or OR was expected here")
+        return found if isinstance(found, And) else And((found,))
+
+    def _either(self, depth: int) -> Node:
+        parts = [self._all(depth)]
+        while self._word("OR"):
+            parts.append(self._all(depth))
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+    def _all(self, depth: int) -> Node:
+        parts = [self._part(depth)]
+        while self._word("AND"):
+            parts.append(self._part(depth))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def _part(self, depth: int) -> Node:
+        token = self._peek()
+        if token is None or token.text != "(":
+            return self._comparison()
+        if depth == _DEEPEST:
+            self._fail(token.start, f"parentheses are nested more than {_DEEPEST} deep")
+        self._next += 1
+        found = self._either(depth + 1)
+        closing = self._take("')'")
+        if closing.text != ")":
+            self._fail(closing.start, "AND, OR or ')' was expected here")
+        return found
+
+    def _word(self, word: str) -> bool:
+        token = self._peek()
+        found = token is not None and token.kind == "word" and token.text.upper() == word
+        self._next += found
+        return found
 
     def order(self) -> Order:
         field = self._field()
@@ -162,9 +224,13 @@ class _Parser:
             self._fail(rest.start, "nothing more was expected here; give order_by as a list, one item for each key")
         return Order(field, descending)
 
+    def field(self) -> Field:
+        found = self._field()
+        if (rest := self._peek()) is not None:
+            self._fail(rest.start, "nothing more was expected here; give one item for each column")
+        return found
+
     def _comparison(self) -> Comparison:
-        if (token := self._peek()) is not None and token.text == "(":
-            self._fail(token.start, "parentheses are not known yet; join comparisons by AND")
         field = self._field()
         token = self._take("a comparison, such as = or >")
         operator, start = self._operator(token), token.start
@@ -214,11 +280,13 @@ class _Parser:
         if prefix.lower() not in _KINDS:
             self._fail(
                 token.start,
-                f"{prefix!r} is not known; fields begin with metrics. params. tags. or attributes.{did_you_mean(prefix, _KINDS)}",
+                f"{prefix!r} is not known; fields begin with metrics. params. tags. attributes. or datasets.{did_you_mean(prefix, _KINDS)}",
             )
         kind = _KINDS[prefix.lower()]
         if kind == "attribute":
             return self._attribute(token, key, exact)
+        if kind == "dataset" and key not in DATASET_ATTRIBUTES:
+            self._fail(token.start, f"of a dataset {', '.join(DATASET_ATTRIBUTES)} can be compared, not {key!r}")
         if not key:
             self._fail(token.start, "a key is missing after the dot")
         return Field(kind, key, exact)

@@ -1,95 +1,226 @@
-"""The tree of a search as SQL over the tables of tracking."""
+"""What a search means: the columns it needs out of the lake's tables, compared and ordered as Arrow arrays.
+
+Only keys and ids become query text; values are compared in memory, with SQL's rules for null.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import Any
 
 from sparkml_lifecycle.entities import LifecycleStage, ViewType
-from sparkml_lifecycle.lake import literal
-from sparkml_lifecycle.lake.sql import latest, literals
-from sparkml_lifecycle.tracking.search import And, Comparison, Field, Order
-from sparkml_lifecycle.tracking.tables import FIRST_PARAM, LAST_METRIC, LAST_TAG
+from sparkml_lifecycle.lake import Lake, literal
+from sparkml_lifecycle.lake.sql import literals
+from sparkml_lifecycle.lake.table import until
+from sparkml_lifecycle.tracking.fold import Latest
+from sparkml_lifecycle.tracking.only import EXTREMES
+from sparkml_lifecycle.tracking.search import Comparison, Field, Node, Or, Order
+from sparkml_lifecycle.tracking.tables import InputRow, ParamRow, RunRow, TagRow
 
-_RUN_COLUMNS = (
-    "run_id", "experiment_id", "name", "user_id", "status", "start_time", "end_time", "lifecycle_stage", "location",
-)  # fmt: skip
-_ATTRIBUTE_COLUMNS = {"run_name": "name", "artifact_uri": "location"}
-
-
-def search_sql(
-    experiment_ids: Sequence[str], wanted: And, view: ViewType, orders: Sequence[Order], limit: int, offset: int
-) -> str:
-    """The ids of the runs of a page, in order: experiments, the filter's comparisons, then ``order_by``, latest first."""
-    fields = {order.field for order in orders} | {part.field for part in wanted.parts}
-    logged = sorted((field for field in fields if field.kind != "attribute"), key=lambda f: (f.kind, f.key))
-    columns = {field: f"c{number}.v" for number, field in enumerate(logged)}
-    inside = f"experiment_id in {literals(experiment_ids)}"
-    ctes = [f"r as (select {latest(_RUN_COLUMNS, 'run_id')} from runs where {inside} group by run_id)"]
-    joins = ""
-    for number, field in enumerate(logged):
-        ctes.append(f"c{number} as ({_values_of(field)})")
-        joins += f" left join c{number} on c{number}.run_id = r.run_id"
-    conditions = [_stage(view), *(_condition(part, columns) for part in wanted.parts)]
-    keys = [_order(order, columns) for order in orders]
-    ordering = ", ".join([*keys, "r.start_time desc", "r.run_id desc"])
-    return (
-        f"with {', '.join(ctes)} select r.run_id from r{joins} where {' and '.join(conditions)} "
-        f"order by {ordering} limit {int(limit)} offset {int(offset)}"
-    )
+_COLUMNS = {"run_name": "name", "artifact_uri": "location"}
+_TIE = (Order(Field("attribute", "start_time"), True), Order(Field("attribute", "run_id"), True))
 
 
-def tables_of(wanted: And, orders: Sequence[Order]) -> set[str]:
-    """The kinds of tables that a search reads beside ``runs``."""
-    return {field.kind for field in [*(part.field for part in wanted.parts), *(order.field for order in orders)]}
+@dataclass(frozen=True)
+class Asked:
+    """One search.
+
+    Attributes
+    ----------
+    experiment_ids : sequence of str
+    wanted : Node
+        The filter.
+    orders : sequence of Order
+    view : ViewType
+    as_of : datetime or None
+    """
+
+    experiment_ids: Sequence[str]
+    wanted: Node
+    orders: Sequence[Order]
+    view: ViewType
+    as_of: datetime | None = None
 
 
-def _values_of(field: Field) -> str:
-    key = literal(field.key)
-    if field.kind == "metric":
-        return f"select run_id, {LAST_METRIC} as v from metrics where key = {key} group by run_id"
-    if field.kind == "param":
-        return f"select run_id, {FIRST_PARAM} as v from params where key = {key} group by run_id"
-    return f"select owner as run_id, {LAST_TAG} as v from tags where key = {key} group by owner"
+class Selection:
+    """The runs that a search finds, and by which values they are ordered."""
+
+    def __init__(self, lake: Lake, latest: Latest, asked: Asked) -> None:
+        import pyarrow.compute as pc
+
+        self._lake, self._latest, self._asked = lake, latest, asked
+        inside = f"experiment_id in {literals(asked.experiment_ids)} and {until(asked.as_of)}"
+        runs = lake.table(RunRow).counting(inside)
+        stage = runs["lifecycle_stage"]
+        if asked.view is ViewType.ALL:
+            seen = pc.not_equal(stage, LifecycleStage.REMOVED)
+        else:
+            active = asked.view is ViewType.ACTIVE_ONLY
+            seen = pc.equal(stage, LifecycleStage.ACTIVE if active else LifecycleStage.DELETED)
+        self._runs = runs.filter(seen)
+        self._known: dict[Field, Any] = {}
+
+    def page(self, size: int, after: Sequence[Any] | None) -> tuple[Any, list[Any] | None]:
+        """A page of the runs that the filter lets through, as rows of ``runs`` in order.
+
+        Parameters
+        ----------
+        size : int
+        after : sequence or None
+            The place of the last run of the page before.
+
+        Returns
+        -------
+        (pyarrow.Table, list or None)
+            The rows, and the place of the last one; None where no more follow.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        orders = [*self._asked.orders, *_TIE]
+        keys = [self._sortable(order.field) for order in orders]
+        mask = pc.fill_null(self._holds(self._asked.wanted), False)
+        if after is not None:
+            mask = pc.and_(mask, _comes_after(keys, orders, after))
+        table = pa.table([*keys, pa.array(range(len(self._runs)), pa.int64())], names=[*map(str, range(len(keys))), "row"])
+        table = table.filter(mask)
+        by = [(str(i), "descending" if order.descending else "ascending") for i, order in enumerate(orders)]
+        # nulls come last, whichever way the order runs
+        places = pc.sort_indices(table, sort_keys=by)[: size + 1]
+        picked = table.take(places)
+        more = len(picked) > size
+        picked = picked.slice(0, size)
+        last = [picked[str(i)][-1].as_py() for i in range(len(orders))] if more else None
+        return self._runs.take(picked["row"]), last
+
+    # -- the filter --------------------------------------------------------------------------------------------------------
+
+    def _holds(self, node: Node) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if isinstance(node, Comparison):
+            return self._compare(node)
+        join = pc.or_kleene if isinstance(node, Or) else pc.and_kleene
+        masks = [self._holds(part) for part in node.parts]
+        return reduce(join, masks) if masks else pa.array([True] * len(self._runs), pa.bool_())
+
+    def _compare(self, part: Comparison) -> Any:
+        import pyarrow.compute as pc
+
+        if part.field.kind == "dataset":
+            rows = self._datasets()
+            column = rows[{"name": "dataset_name", "digest": "dataset_digest"}.get(part.field.key, part.field.key)]
+            fit = pc.fill_null(_compared(column, part.operator, part.value), False)
+            return pc.is_in(self._runs["run_id"], value_set=rows["run_id"].filter(fit).combine_chunks())
+        return _compared(self._values(part.field), part.operator, part.value)
+
+    # -- columns, one value for each run -----------------------------------------------------------------------------------
+
+    def _values(self, field: Field) -> Any:
+        if field not in self._known:
+            read: dict[str, Callable[[Field], Any]] = {
+                "attribute": self._attribute, "metric": self._metric, "param": self._logged, "tag": self._logged,
+            }  # fmt: skip
+            self._known[field] = read[field.kind](field)
+        return self._known[field]
+
+    def _sortable(self, field: Field) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        values = self._values(field)
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+        return values
+
+    def _attribute(self, field: Field) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = self._runs[_COLUMNS.get(field.key, field.key)]
+        if field.is_number:
+            return pc.floor(pc.divide(column.cast(pa.int64()).cast(pa.float64()), 1000.0)).cast(pa.int64())
+        if field.key == "artifact_uri":
+            elsewhere = pc.or_(pc.match_substring(column, "://"), pc.starts_with(column, "/"))
+            inside = pc.binary_join_element_wise(self._lake.uri.rstrip("/"), column, "/")
+            return pc.if_else(elsewhere, column, inside)
+        return column
+
+    def _metric(self, field: Field) -> Any:
+        column, key = EXTREMES.get(field.key[-4:]), field.key[:-4]
+        if field.exact or column is None or not key:
+            return self._beside(self._latest.where(f"key = {literal(field.key)}", self._asked.as_of), "value")
+        found = self._latest.where(f"key in {literals([field.key, key])}", self._asked.as_of)
+        import pyarrow.compute as pc
+
+        # a metric that has exactly that key wins over the extreme of another one
+        named = self._beside(found.filter(pc.equal(found["key"], field.key)), "value")
+        if named.null_count < len(named):
+            return named
+        return self._beside(found.filter(pc.equal(found["key"], key)), column)
+
+    def _logged(self, field: Field) -> Any:
+        condition = f"key = {literal(field.key)} and {until(self._asked.as_of)}"
+        if field.kind == "param":
+            return self._beside(self._lake.table(ParamRow).counting(condition, ["run_id", "key", "value"]), "value")
+        found = self._lake.table(TagRow).counting(condition, ["owner", "key", "value"])
+        return self._beside(found.rename_columns({"owner": "run_id"}), "value")
+
+    def _datasets(self) -> Any:
+        return self._lake.table(InputRow).counting(until(self._asked.as_of))
+
+    def _beside(self, table: Any, column: str) -> Any:
+        import pyarrow.compute as pc
+
+        places = pc.index_in(self._runs["run_id"], value_set=table["run_id"].combine_chunks())
+        return table[column].combine_chunks().take(places)
 
 
-def _stage(view: ViewType) -> str:
-    if view is ViewType.ALL:
-        return "true"
-    sign = "=" if view is ViewType.ACTIVE_ONLY else "!="
-    return f"r.lifecycle_stage {sign} {literal(LifecycleStage.ACTIVE)}"
+def _compared(column: Any, operator: str, value: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-
-def _column(field: Field, columns: dict[Field, str]) -> str:
-    if field.kind != "attribute":
-        return columns[field]
-    column = f"r.{_ATTRIBUTE_COLUMNS.get(field.key, field.key)}"
-    # times are compared as MLflow's milliseconds
-    return f"date_part('epoch', {column}) * 1000" if field.is_number else column
-
-
-def _condition(part: Comparison, columns: dict[Field, str]) -> str:
-    column = _column(part.field, columns)
-    if part.field.kind == "attribute" and part.field.is_number and part.value is not None:
-        return f"round({column}) {part.operator} {literal(float(part.value))}"  # type: ignore[arg-type]
-    if part.value is None:
-        return f"{column} {part.operator.lower()}"
-    if isinstance(part.value, tuple):
-        return f"{column} {part.operator.lower()} {literals(part.value)}"
-    if part.operator in ("LIKE", "ILIKE"):
-        return f"{column} {part.operator.lower()} {literal(_pattern(str(part.value)))}"
-    condition = f"{column} {part.operator} {literal(part.value)}"
-    if part.field.kind == "metric" and part.operator in (">", ">="):
-        # DataFusion holds NaN for greater than everything
-        condition += f" and not isnan({column})"
-    return f"({condition})"
+    if operator == "IS NULL":
+        return pc.is_null(column)
+    if operator == "IS NOT NULL":
+        return pc.is_valid(column)
+    if operator in ("IN", "NOT IN"):
+        found = pc.is_in(column, value_set=pa.array(value, pa.string()))
+        found = pc.invert(found) if operator == "NOT IN" else found
+        return pc.if_else(pc.is_valid(column), found, pa.scalar(None, pa.bool_()))
+    if isinstance(value, float) and value != value and operator in ("=", "!="):
+        # the only way to ask for the runs that diverged
+        return pc.is_nan(column) if operator == "=" else pc.invert(pc.is_nan(column))
+    if operator in ("LIKE", "ILIKE"):
+        return pc.match_substring_regex(column, _pattern(str(value)), ignore_case=operator == "ILIKE")
+    compare = {
+        "=": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal,
+    }  # fmt: skip
+    return compare[operator](column, pa.scalar(value, column.type))
 
 
 def _pattern(text: str) -> str:
-    # only % and _ are special to MLflow's LIKE; DataFusion's also knows the backslash
-    return re.sub(r"\\", r"\\\\", text)
+    # only % and _ are special to MLflow's LIKE
+    parts = {"%": ".*", "_": "."}
+    return r"(?s)\A" + "".join(parts.get(c) or re.sub(r"([^\w\s])", r"\\\1", c, flags=re.ASCII) for c in text) + r"\z"
 
 
-def _order(order: Order, columns: dict[Field, str]) -> str:
-    column = _column(order.field, columns)
-    if order.field.kind == "metric":
-        column = f"case when isnan({column}) then null else {column} end"
-    return f"{column} {'desc' if order.descending else 'asc'} nulls last"
+def _comes_after(keys: Sequence[Any], orders: Sequence[Order], place: Sequence[Any]) -> Any:
+    """Whether each row comes after a place in the order; nulls come last whichever way it runs."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    after = pa.array([False] * len(keys[0]), pa.bool_())
+    equal = pa.array([True] * len(keys[0]), pa.bool_())
+    for column, order, found in zip(keys, orders, place, strict=True):
+        if found is None:
+            equal = pc.and_(equal, pc.is_null(column))
+            continue
+        value = pa.scalar(found, column.type)
+        further = (pc.less if order.descending else pc.greater)(column, value)
+        after = pc.or_(after, pc.and_(equal, pc.fill_null(further, True)))
+        equal = pc.and_(equal, pc.fill_null(pc.equal(column, value), False))
+    return after

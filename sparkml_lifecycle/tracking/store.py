@@ -5,31 +5,26 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sparkml_lifecycle import current, uris
-from sparkml_lifecycle.entities import (
-    LifecycleStage,
-    Metric,
-    PagedList,
-    Run,
-    RunData,
-    RunInfo,
-    RunStatus,
-    ViewType,
-)
+from sparkml_lifecycle.entities import LifecycleStage, Metric, PagedList, Run, RunData, RunStatus, ViewType
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake, Row, literal
 from sparkml_lifecycle.lake.order import uuid7
 from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.lake.sql import literals
+from sparkml_lifecycle.lake.table import until
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.tracking import names, paging, search, select
 from sparkml_lifecycle.tracking.buffer import Buffer
 from sparkml_lifecycle.tracking.experiments import Experiments, absolute, milliseconds
-from sparkml_lifecycle.tracking.tables import FIRST_PARAM, LAST_METRIC, LAST_TAG, MetricRow, ParamRow, RunRow, TagRow
+from sparkml_lifecycle.tracking.fold import Latest
+from sparkml_lifecycle.tracking.logged import Logged, logged, run_of, runs_of
+from sparkml_lifecycle.tracking.only import Only
+from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
 
 MAX_RESULTS = 50_000
 _WAIT_SECONDS = 1.0
@@ -50,6 +45,7 @@ class TrackingStore:
         settings = settings or Settings.load()
         self.lake = lake
         self.experiments = Experiments(lake)
+        self._latest = Latest(lake)
         self._buffer = Buffer(lake, settings.flush_seconds, settings.flush_points)
         self._runs: dict[str, RunRow] = {}
         self._params: dict[str, dict[str, str]] = {}
@@ -91,10 +87,10 @@ class TrackingStore:
         self._buffer.add([*rows, row], urgent=True)
         if self._at_once(run_id, None):
             self.flush()
-        return self._run(row, RunData({}, {}, {key: str(value) for key, value in said.items()}))
+        return run_of(self.lake, row, RunData({}, {}, {key: str(value) for key, value in said.items()}))
 
-    def get_run(self, run_id: str) -> Run:
-        """A run with its last metrics, its parameters and tags.
+    def get_run(self, run_id: str, as_of: datetime | None = None) -> Run:
+        """A run with its last metrics, its parameters and tags; with ``as_of`` as it was then.
 
         Raises
         ------
@@ -102,8 +98,9 @@ class TrackingStore:
             If there is none; a run that was begun elsewhere within the last second is waited for.
         """
         self._flush_before_reading()
-        row = self._wait_for(run_id)
-        return self._run(row, self._data([run_id])[run_id])
+        self._wait_for(run_id, as_of)
+        rows = self.lake.table(RunRow).counting(f"run_id = {literal(run_id)} and {until(as_of)}")
+        return runs_of(self.lake, rows, logged(self.lake, self._latest, [run_id], Only(), as_of))[0]
 
     def update_run(
         self,
@@ -132,7 +129,7 @@ class TrackingStore:
         self._runs[run_id] = row
         self._buffer.add([*rows, row])
         self.flush()
-        return self._run(row, RunData())
+        return run_of(self.lake, row, RunData())
 
     def artifact_uri(self, run_id: str) -> str:
         """Where a run's artifacts lie, as an absolute path or URI."""
@@ -243,25 +240,17 @@ class TrackingStore:
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
-    def metric_history(self, run_id: str, key: str) -> list[Metric]:
-        """Every point of a metric, in order of step and time."""
+    def metric_history(
+        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> PagedList[Metric]:
+        """The points of a metric in order of step and time: all of them, or a page."""
         self._flush_before_reading()
         self._wait_for(run_id)
-        sql = f"select * from metrics where run_id = {literal(run_id)} and key = {literal(key)} order by step, timestamp, seq, at"
+        sql = f"select * from metrics where run_id = {literal(run_id)} and key = {literal(key)} order by step, timestamp, seq, at, value"
         rows = from_arrow(MetricRow, self.lake.table(MetricRow).query(sql))
-        return [
-            Metric(
-                row.key,
-                row.value,
-                row.timestamp,
-                row.step,
-                row.model_id,
-                row.dataset_name,
-                row.dataset_digest,
-                row.run_id,
-            )
-            for row in rows
-        ]
+        size = max_results if max_results is not None else max(len(rows), 1)
+        page = paging.page(rows, size, page_token, (run_id, key), _point)
+        return PagedList(map(_metric, page), page.token)
 
     def search_runs(
         self,
@@ -271,25 +260,35 @@ class TrackingStore:
         max_results: int = 1000,
         order_by: Sequence[str] = (),
         page_token: str | None = None,
+        as_of: datetime | None = None,
     ) -> PagedList[Run]:
         """A page of the runs that a filter lets through, latest first where ``order_by`` says nothing else."""
+        found = self.search(experiment_ids, filter_string, view, max_results, order_by, page_token, as_of, Only())
+        return PagedList(runs_of(self.lake, found.rows, found.logged), found.token)
+
+    def search(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None,
+        view: ViewType,
+        max_results: int,
+        order_by: Sequence[str],
+        page_token: str | None,
+        as_of: datetime | None,
+        only: Only,
+    ) -> "Found":
+        """As :meth:`search_runs`, as Arrow tables, with as much of what the runs logged as ``only`` asks for."""
         if not 0 < max_results <= MAX_RESULTS:
             raise InvalidInput(f"max_results must lie between 1 and {MAX_RESULTS}, found {max_results}.")
         self._flush_before_reading()
         wanted = search.parse(filter_string)
         orders = [search.parse_order(clause) for clause in order_by]
-        asked = (sorted(experiment_ids), filter_string, view, list(order_by))
-        start = paging.offset(page_token, asked)
-        sql = select.search_sql(experiment_ids, wanted, view, orders, max_results + 1, start)
-        by_kind: dict[str, type[Row]] = {"metric": MetricRow, "param": ParamRow, "tag": TagRow}
-        kinds = select.tables_of(wanted, orders)
-        tables: list[type[Row]] = [RunRow, *(by_kind[kind] for kind in sorted(kinds) if kind in by_kind)]
-        ids = self.lake.query(sql, *tables)["run_id"].to_pylist()
-        following = paging.token(start + max_results, asked) if len(ids) > max_results else None
-        ids = ids[:max_results]
-        rows = {row.run_id: row for row in self._rows(ids)}
-        data = self._data(ids)
-        return PagedList([self._run(rows[run_id], data[run_id]) for run_id in ids], following)
+        asked = (sorted(experiment_ids), filter_string, view, list(order_by), as_of)
+        place = paging.place(page_token, asked)
+        selection = select.Selection(self.lake, self._latest, select.Asked(experiment_ids, wanted, orders, view, as_of))
+        rows, last = selection.page(max_results, place)
+        following = paging.token(last, asked) if last is not None else None
+        return Found(rows, logged(self.lake, self._latest, rows["run_id"].to_pylist(), only, as_of), following)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
@@ -300,29 +299,26 @@ class TrackingStore:
         text = names.check_value("tag", names.check_key("tag", key), value, names.MAX_TAG)
         return TagRow(at=self._now(), owner=run_id, key=key, value=text)
 
-    def _run(self, row: RunRow, data: RunData) -> Run:
-        ended = milliseconds(row.end_time) if row.end_time else None
-        info = RunInfo(
-            row.run_id, row.name, row.experiment_id, row.user_id, row.status, milliseconds(row.start_time), ended,
-            absolute(self.lake, row.location), row.lifecycle_stage,
-        )  # fmt: skip
-        return Run(info, data)
-
     def _rows(self, run_ids: Sequence[str]) -> list[RunRow]:
-        return self.lake.table(RunRow).latest("run_id", f"run_id in {literals(run_ids)}") if run_ids else []
+        return self.lake.table(RunRow).latest(f"run_id in {literals(run_ids)}") if run_ids else []
 
-    def _wait_for(self, run_id: str) -> RunRow:
+    def _wait_for(self, run_id: str, as_of: datetime | None = None) -> RunRow:
         if not isinstance(run_id, str) or not uris.RUN_ID.fullmatch(run_id):
             raise InvalidInput(f"{run_id!r} is not a run id; one has 32 hex digits.")
-        until = time.monotonic() + _WAIT_SECONDS
+        patience = time.monotonic() + _WAIT_SECONDS
         while True:
-            found = self._rows([run_id])
+            found = self.lake.table(RunRow).latest(f"run_id = {literal(run_id)} and {until(as_of)}")
+            if found and found[0].lifecycle_stage == LifecycleStage.REMOVED:
+                raise NotFound(f"The run {run_id!r} was removed for good (sparkml gc). as_of= shows it as it was.")
             if found:
-                self._runs.setdefault(run_id, found[0])
+                if as_of is None:
+                    self._runs.setdefault(run_id, found[0])
                 return found[0]
+            if as_of is not None:
+                raise NotFound(f"There was no run {run_id!r} in the lake {self.lake.uri!r} at {as_of}.")
             if run_id in self._runs:
                 return self._runs[run_id]
-            if time.monotonic() > until:
+            if time.monotonic() > patience:
                 raise NotFound(
                     f"There is no run {run_id!r} in the lake {self.lake.uri!r}. search_runs() lists those that exist."
                 )
@@ -341,28 +337,9 @@ class TrackingStore:
     def _known_params(self, run_id: str) -> dict[str, str]:
         if run_id not in self._params:
             self._flush_before_reading()
-            self._params[run_id] = dict(self._data([run_id])[run_id].params)
+            found = self.lake.table(ParamRow).latest(f"run_id = {literal(run_id)}")
+            self._params[run_id] = {row.key: row.value for row in found}
         return self._params[run_id]
-
-    def _data(self, run_ids: Sequence[str]) -> dict[str, RunData]:
-        found: dict[str, tuple[dict[str, float], dict[str, str], dict[str, str]]] = {
-            one: ({}, {}, {}) for one in run_ids
-        }
-        if not run_ids:
-            return {}
-        wanted = literals(run_ids)
-        queries: tuple[tuple[type[Row], str, str, str], ...] = (
-            (MetricRow, "metrics", "run_id", LAST_METRIC),
-            (ParamRow, "params", "run_id", FIRST_PARAM),
-            (TagRow, "tags", "owner", LAST_TAG),
-        )
-        for place, (row_type, table, owner, value) in enumerate(queries):
-            sql = f"select {owner} as o, key, {value} as v from {table} where {owner} in {wanted} group by {owner}, key"
-            answer = self.lake.query(sql, row_type)
-            for run_id, key, one in zip(*(answer[name].to_pylist() for name in ("o", "key", "v")), strict=True):
-                if one is not None:
-                    found[run_id][place][key] = one
-        return {run_id: RunData(*parts) for run_id, parts in found.items()}
 
     def _flush_before_reading(self) -> None:
         if not self._buffer.is_empty:
@@ -373,6 +350,33 @@ class TrackingStore:
             return synchronous
         # Spark's Python workers leave without exit handlers; only a `with start_run()` would flush in time
         return "pyspark" in sys.modules and run_id not in current.own_runs() and _in_spark_task()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A page of a search.
+
+    Attributes
+    ----------
+    rows : pyarrow.Table
+        Of ``runs``, in order.
+    logged : Logged
+    token : str or None
+    """
+
+    rows: Any
+    logged: Logged
+    token: str | None
+
+
+def _point(row: MetricRow) -> list[Any]:
+    return [row.step, row.timestamp, row.seq, row.writer, milliseconds(row.at)]
+
+
+def _metric(row: MetricRow) -> Metric:
+    return Metric(
+        row.key, row.value, row.timestamp, row.step, row.model_id, row.dataset_name, row.dataset_digest, row.run_id
+    )
 
 
 def _in_spark_task() -> bool:

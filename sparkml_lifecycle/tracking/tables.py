@@ -1,11 +1,12 @@
-"""The tables of tracking, one dataclass each; and which row counts."""
+"""The tables of tracking, one dataclass each."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from sparkml_lifecycle.entities import LifecycleStage
-from sparkml_lifecycle.lake import ClaimedRow, Row
+from sparkml_lifecycle.lake import ClaimedRow, Fold, Row
+from sparkml_lifecycle.lake.order import last_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +68,81 @@ class TagRow(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputRow(Row):
+    """A data set that a run read; the latest row of each counts.
+
+    Attributes
+    ----------
+    run_id, dataset_name, dataset_digest : str
+    context : str
+        What it was read for, such as ``training``; empty where nobody said.
+    source_type : str
+        ``delta``, ``spark``, ``local``, ``code`` …
+    source : str
+        JSON: a path or table name, and for Delta the version.
+    version : int or None
+        The Delta table's version that was read.
+    schema, profile : str or None
+        JSON: the columns and their types; the number of rows.
+    """
+
+    TABLE: ClassVar[str] = "inputs"
+    KEY: ClassVar[tuple[str, ...]] = ("run_id", "dataset_name", "dataset_digest", "context")
+    KEEP: ClassVar[Literal["every", "first", "last"]] = "last"
+
+    run_id: str
+    dataset_name: str
+    dataset_digest: str
+    context: str = ""
+    source_type: str
+    source: str
+    version: int | None = None
+    schema: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatestMetricRow(Fold):
+    """The latest, smallest and largest value of a metric of a run, as far as the covered files of ``metrics`` go.
+
+    The latest value is that of the largest (step, timestamp, value), as in MLflow; NaN is never the smallest or largest.
+    """
+
+    TABLE: ClassVar[str] = "latest_metrics"
+    KEY: ClassVar[tuple[str, ...]] = ("run_id", "key")
+
+    run_id: str
+    key: str
+    value: float | None = None
+    step: int | None = None
+    timestamp: int | None = None
+    smallest: float | None = None
+    largest: float | None = None
+
+    @classmethod
+    def summarise(cls, table: Any) -> Any:
+        """One row for each run and key, of points or of summaries."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if "smallest" not in table.column_names:
+            number = pc.if_else(pc.is_nan(table["value"]), pa.scalar(None, pa.float64()), table["value"])
+            table = table.append_column("smallest", number).append_column("largest", number)
+        columns = ["run_id", "key", "value", "step", "timestamp", "smallest", "largest"]
+        last = last_by(table, cls.KEY, ("step", "timestamp", "value")).select(columns)
+        if len(last) == len(table):
+            return last
+        extremes = table.group_by(list(cls.KEY)).aggregate([("smallest", "min"), ("largest", "max")])
+        return last.select(columns[:5]).join(extremes, list(cls.KEY)).rename_columns(columns)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MetricRow(Row):
     """One point of a metric; every row counts. ``timestamp`` is the caller's, in milliseconds."""
 
     TABLE: ClassVar[str] = "metrics"
+    SORTED_BY: ClassVar[tuple[str, ...]] = ("run_id", "key", "step")
+    FOLD: ClassVar[type[Fold] | None] = LatestMetricRow
 
     run_id: str
     key: str
@@ -80,9 +152,3 @@ class MetricRow(Row):
     model_id: str | None = None
     dataset_name: str | None = None
     dataset_digest: str | None = None
-
-
-# NaN is the least of equal (step, timestamp), so it is never taken for the largest value (MLflow's rule for "last")
-LAST_METRIC = "last_value(value order by step, timestamp, case when isnan(value) then 0 else 1 end, value)"
-FIRST_PARAM = "first_value(value order by seq, at, writer)"
-LAST_TAG = "last_value(value order by seq, at, writer)"

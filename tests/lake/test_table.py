@@ -42,7 +42,7 @@ def finished(processes):
 def test_opening_for_reading_writes_nothing(tmp_path):
     lake = Lake(tmp_path / "lake")
     assert lake.table(Point).to_arrow().num_rows == 0
-    assert lake.table(Point).latest("key") == []
+    assert lake.table(Tag).latest() == []
     assert lake.query("select count(*) as n from points, marks", Point, Tag)["n"].to_pylist() == [0]
     assert not (tmp_path / "lake").exists()
 
@@ -187,10 +187,10 @@ def test_who_writes_after_reading_wins_whatever_the_clocks_say(tmp_path):
     last = ""
     for number in range(30):
         table = lakes[(number * 7) % 3].table(Tag)
-        assert [tag.value for tag in table.latest("key")] == ([last] if last else [])
+        assert [tag.value for tag in table.latest()] == ([last] if last else [])
         last = str(number)
         table.append([Tag(at=table.now(), key="k", value=last)])
-    assert [tag.value for tag in lakes[0].table(Tag).latest("key")] == ["29"]
+    assert [tag.value for tag in lakes[0].table(Tag).latest()] == ["29"]
 
 
 def test_claims_of_several_processes_leave_no_gap_and_no_double(tmp_path):

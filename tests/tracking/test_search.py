@@ -3,7 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparkml_lifecycle.errors import FilterError
-from sparkml_lifecycle.tracking.search import EXPERIMENT_ATTRIBUTES, Comparison, Field, parse, parse_order
+from sparkml_lifecycle.tracking.search import (
+    EXPERIMENT_ATTRIBUTES,
+    And,
+    Comparison,
+    Field,
+    Or,
+    fields_of,
+    parse,
+    parse_order,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +45,13 @@ def test_comparisons_are_joined_by_and():
     assert parse("").parts == parse(None).parts == parse("  ").parts == ()
 
 
+def test_or_binds_less_than_and_and_parentheses_more():
+    a, b, c = (Comparison(Field("tag", key), "=", "1") for key in "abc")
+    assert parse("tags.a = '1' or tags.b = '1' and tags.c = '1'").parts == (Or((a, And((b, c)))),)
+    assert parse("(tags.a = '1' OR tags.b = '1') AND ((tags.c = '1'))") == And((Or((a, b)), c))
+    assert list(fields_of(parse("tags.a = '1' or (tags.b = '1' and tags.c = '1')"))) == [a.field, b.field, c.field]
+
+
 @pytest.mark.parametrize(
     ("text", "caret", "said"),
     [
@@ -46,10 +62,16 @@ def test_comparisons_are_joined_by_and():
         ("metrics.auc >", 13, "a value"),
         ("metrics.auc LIKE 'a'", 12, "does not go with metric"),
         ("params.a > 'x'", 9, "allowed: ="),
-        ("params.a = 'x' or params.b = 'y'", 15, "OR and parentheses"),
-        ("(params.a = 'x')", 0, "parentheses"),
+        ("params.a = 'x' or", 17, "it ends where a field"),
+        ("(params.a = 'x'", 15, "it ends where ')'"),
+        ("params.a = 'x')", 14, "never opened"),
+        ("(params.a = 'x' params.b = 'y')", 16, "AND, OR or ')' was expected"),
+        ("()", 1, "a field was expected"),
+        ("(" * 60 + "params.a = 'x'", 50, "more than 50 deep"),
+        ("datasets.source = 'x'", 0, "name, digest, context can be compared"),
+        ("dataset.name > 'x'", 13, "does not go with dataset"),
         ("params.a = 'x", 11, "quote is not closed"),
-        ("metrics.a > 1 metrics.b > 2", 14, "AND was expected"),
+        ("metrics.a > 1 metrics.b > 2", 14, "AND or OR was expected"),
         ("params.a is 'x'", 9, "a comparison was expected"),
         ("params.a in 'x'", 12, "a list was expected"),
         ("metrics.a ; drop table runs", 10, "cannot stand here"),

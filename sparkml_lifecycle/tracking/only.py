@@ -1,0 +1,52 @@
+"""Which columns a search is to give: ``only=["metrics.auc", "metrics.loss.min", "params"]``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sparkml_lifecycle.lake.sql import literals
+from sparkml_lifecycle.tracking.search import Field, parse_columns
+
+EXTREMES = {".min": "smallest", ".max": "largest"}
+_KINDS = ("metric", "param", "tag")
+
+
+@dataclass(frozen=True)
+class Only:
+    """The fields of each kind that are asked for.
+
+    Attributes
+    ----------
+    fields : tuple of Field or None
+        None is everything; a field with an empty key is all of its kind.
+    """
+
+    fields: tuple[Field, ...] | None = None
+
+    @classmethod
+    def of(cls, columns: Sequence[str] | None) -> "Only":
+        """From texts such as ``metrics.auc`` or ``params``.
+
+        Raises
+        ------
+        FilterError
+            If one cannot be read.
+        """
+        return cls(None if columns is None else tuple(map(parse_columns, columns)))
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return self.fields is None
+
+    def condition(self, kind: str) -> str | None:
+        """SQL over ``key`` for the keys of a kind that are needed; None where none is."""
+        if self.fields is None:
+            return "true"
+        mine = [field for field in self.fields if field.kind == kind]
+        if any(not field.key for field in mine):
+            return "true"
+        keys = {field.key for field in mine}
+        keys |= {
+            field.key[:-4] for field in mine if kind == "metric" and field.key[-4:] in EXTREMES and not field.exact
+        }
+        return f"key in {literals(sorted(keys))}" if keys else None
