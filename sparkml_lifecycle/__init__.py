@@ -9,14 +9,16 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("client", "entities", "errors", "models", "pyfunc", "scoring", "tracking")
+_MODULES = ("artifacts", "client", "data", "entities", "errors", "models", "pyfunc", "scoring", "tracking")
 _CLIENT = ("LifecycleClient", "MlflowClient")
 _FLUENT = (
-    "active_run", "create_experiment", "delete_experiment", "delete_run", "delete_tag", "end_run", "flush",
-    "get_artifact_uri", "get_experiment", "get_experiment_by_name", "get_parent_run", "get_run", "get_tracking_uri",
-    "last_active_run", "log_artifact", "log_artifacts", "log_dict", "log_figure", "log_image", "log_metric", "log_metrics",
-    "log_param", "log_params", "log_table", "log_text", "search_experiments", "search_runs",
-    "set_experiment", "set_experiment_tag", "set_tag", "set_tags", "set_tracking_uri", "start_run",
+    "active_run", "create_experiment", "delete_experiment", "delete_experiment_tag", "delete_run", "delete_tag",
+    "end_run", "flush", "get_artifact_uri", "get_experiment", "get_experiment_by_name", "get_parent_run", "get_run",
+    "get_tracking_uri", "last_active_run", "load_table", "log_artifact", "log_artifacts", "log_batch", "log_dict",
+    "log_figure", "log_image", "log_input", "log_inputs", "log_metric", "log_metrics", "log_param", "log_params",
+    "log_stream", "log_table", "log_text", "restore_experiment", "restore_run", "search_experiments", "search_runs",
+    "set_experiment", "set_experiment_tag", "set_experiment_tags", "set_tag", "set_tags", "set_tracking_uri",
+    "start_run",
 )  # fmt: skip
 _SAVING = ("log_model", "save_model")
 _FRAMEWORKS = ("h2o", "sklearn", "xgboost")

@@ -4,15 +4,29 @@ import atexit
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sparkml_lifecycle import current, uris
 from sparkml_lifecycle.client import LifecycleClient
-from sparkml_lifecycle.entities import Experiment, LifecycleStage, Metric, Param, Run, RunStatus, RunTag, ViewType
+from sparkml_lifecycle.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    LifecycleStage,
+    Metric,
+    Param,
+    Run,
+    RunStatus,
+    RunTag,
+    ViewType,
+)
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput
 from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.tracking.frame import to_pandas
 
 _PAGE = 10_000
 
@@ -93,6 +107,22 @@ def delete_experiment(experiment_id: str) -> None:
 def set_experiment_tag(key: str, value: Any) -> None:
     """Set a tag of the current experiment."""
     _client().set_experiment_tag(_experiment_id(), key, value)
+
+
+def set_experiment_tags(tags: Mapping[str, Any]) -> None:
+    """Set tags of the current experiment."""
+    for key, value in tags.items():
+        set_experiment_tag(key, value)
+
+
+def delete_experiment_tag(key: str) -> None:
+    """Remove a tag of the current experiment."""
+    _client().delete_experiment_tag(_experiment_id(), key)
+
+
+def restore_experiment(experiment_id: str) -> None:
+    """Bring a deleted experiment back."""
+    _client().restore_experiment(experiment_id)
 
 
 # -- runs ----------------------------------------------------------------------------------------------------------------
@@ -176,6 +206,11 @@ def delete_run(run_id: str) -> None:
     _client().delete_run(run_id)
 
 
+def restore_run(run_id: str) -> None:
+    """Bring a deleted run back."""
+    _client().restore_run(run_id)
+
+
 def search_runs(
     experiment_ids: Sequence[str] | None = None,
     filter_string: str = "",
@@ -185,11 +220,22 @@ def search_runs(
     output_format: str = "pandas",
     search_all_experiments: bool = False,
     experiment_names: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
+    as_of: datetime | None = None,
 ) -> Any:
-    """Runs as a pandas frame, or as a list with ``output_format="list"``.
+    """Runs as a pandas frame, or as a list, an Arrow table or a Spark DataFrame by ``output_format``.
 
     The columns are ``run_id, experiment_id, status, artifact_uri, start_time, end_time``, then ``metrics.…``, ``params.…``
     and ``tags.…``. The current experiment is searched where none is named.
+
+    Parameters
+    ----------
+    filter_string, order_by, as_of
+        See :meth:`LifecycleClient.search_runs`.
+    output_format : {"pandas", "list", "arrow", "spark"}
+        ``spark`` needs an active Spark session.
+    only : sequence of str, optional
+        Which of the logged values to give, such as ``["metrics.auc", "metrics.loss.min", "params"]``; the rest is not read.
 
     Raises
     ------
@@ -207,10 +253,12 @@ def search_runs(
         ids = [one.experiment_id for one in search_experiments(ViewType.ACTIVE_ONLY)]
     else:
         ids = [_experiment_id()]
-    if output_format not in ("pandas", "list"):
-        raise InvalidInput(f"output_format must be 'pandas' or 'list', found {output_format!r}.")
-    runs = list(_all_pages(client, ids, filter_string, run_view_type, max_results, order_by))
-    return runs if output_format == "list" else _frame(runs)
+    if output_format == "list":
+        if only is not None:
+            raise InvalidInput("only= chooses columns of a table; output_format='list' gives whole runs.")
+        return list(_all_pages(client, ids, filter_string, run_view_type, max_results, order_by, as_of))
+    table = client.search_table(ids, filter_string, run_view_type, max_results, order_by, only, as_of)
+    return _formatted(table, output_format)
 
 
 # -- logging -------------------------------------------------------------------------------------------------------------
@@ -223,10 +271,11 @@ def log_metric(
     synchronous: bool | None = None,
     timestamp: int | None = None,
     run_id: str | None = None,
+    model_id: str | None = None,
+    dataset: Dataset | None = None,
 ) -> None:
     """Log one point of a metric to the active run; a run is started where none is active. It costs microseconds."""
-    client = _client()
-    client.log_metric(run_id or _run_id(), key, value, timestamp, step, synchronous)
+    log_metrics({key: value}, step, synchronous, run_id, timestamp, model_id, dataset)
 
 
 def log_metrics(
@@ -235,13 +284,14 @@ def log_metrics(
     synchronous: bool | None = None,
     run_id: str | None = None,
     timestamp: int | None = None,
+    model_id: str | None = None,
+    dataset: Dataset | None = None,
 ) -> None:
     """Log one point of several metrics."""
     client, run = _client(), run_id or _run_id()
+    name, digest = (dataset.name, dataset.digest) if dataset is not None else (None, None)
     for key, value in metrics.items():
-        client.log_metric(run, key, value, timestamp, step)
-    if synchronous:
-        client.flush()
+        client.log_metric(run, key, value, timestamp, step, synchronous, name, digest, model_id)
 
 
 def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
@@ -267,6 +317,32 @@ def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
 def delete_tag(key: str) -> None:
     """Remove a tag of the active run."""
     _client().delete_tag(_run_id(), key)
+
+
+def log_input(
+    dataset: Dataset, context: str | None = None, tags: Mapping[str, str] | None = None, run_id: str | None = None
+) -> None:
+    """Log a data set that the run reads: ``log_input(ml.data.from_pandas(df, source="s3://…"), context="training")``."""
+    log_inputs([dataset], [context], [tags], run_id)
+
+
+def log_inputs(
+    datasets: Sequence[Dataset],
+    contexts: Sequence[str | None] | None = None,
+    tags_list: Sequence[Mapping[str, str] | None] | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Log several data sets that the run reads, each with what it is read for."""
+    said = [*(contexts or [None] * len(datasets))], [*(tags_list or [None] * len(datasets))]
+    if not len(datasets) == len(said[0]) == len(said[1]):
+        raise InvalidInput(
+            f"{len(datasets)} datasets, {len(said[0])} contexts and {len(said[1])} tags do not go together."
+        )
+    inputs = []
+    for dataset, context, tags in zip(datasets, *said, strict=True):
+        named = {"mlflow.data.context": context, **(tags or {})}
+        inputs.append(DatasetInput(dataset, tuple(InputTag(k, str(v)) for k, v in named.items() if v is not None)))
+    _client().log_inputs(run_id or _run_id(), inputs)
 
 
 def log_batch(metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[RunTag] = ()) -> None:
@@ -307,9 +383,28 @@ def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any
     _client().log_figure(_run_id(), figure, artifact_file, save_kwargs=save_kwargs)
 
 
-def log_image(image: Any, artifact_file: str) -> None:
-    """Write a PIL image or an array."""
-    _client().log_image(_run_id(), image, artifact_file)
+def log_image(
+    image: Any,
+    artifact_file: str | None = None,
+    key: str | None = None,
+    step: int | None = None,
+    timestamp: int | None = None,
+    synchronous: bool | None = None,
+) -> None:
+    """Write a PIL image or an array: to a file of that name, or as one of the images of ``key`` at a ``step``."""
+    _client().log_image(_run_id(), image, artifact_file, key, step, timestamp)
+
+
+def log_stream(stream: Any, artifact_file: str, run_id: str | None = None) -> None:
+    """Write what a binary file object gives, without holding it in memory."""
+    _client().log_stream(run_id or _run_id(), stream, artifact_file)
+
+
+def load_table(
+    artifact_file: str, run_ids: Sequence[str] | None = None, extra_columns: Sequence[str] | None = None
+) -> Any:
+    """The tables of that name of the current experiment's runs, one below the other, as a pandas frame."""
+    return _client().load_table(_experiment_id(), artifact_file, run_ids, extra_columns)
 
 
 def log_table(data: Any, artifact_file: str, run_id: str | None = None) -> None:
@@ -431,35 +526,29 @@ def _git_commit(directory: Path) -> str | None:
 
 
 def _all_pages(
-    client: LifecycleClient, ids: Sequence[str], text: str, view: int, most: int, order_by: Sequence[str] | None
-) -> Iterator[Run]:
+    client: LifecycleClient, ids: Sequence[str], text: str, view: int, most: int, order_by: Sequence[str] | None,
+    as_of: datetime | None,
+) -> Iterator[Run]:  # fmt: skip
     token: str | None = None
-    size = min(_PAGE, most)
-    count = 0
+    left = most
     while True:
-        page = client.search_runs(ids, text, view, size, order_by, token)
-        for run in page:
-            if count == most:
-                return
-            count += 1
-            yield run
-        token = page.token
-        if token is None:
+        page = client.search_runs(ids, text, view, min(_PAGE, left), order_by, token, as_of)
+        yield from page
+        left, token = left - len(page), page.token
+        if token is None or left < 1:
             return
 
 
-def _frame(runs: Sequence[Run]) -> Any:
-    import pandas as pd
+def _formatted(table: Any, output_format: str) -> Any:
+    if output_format == "pandas":
+        return to_pandas(table)
+    if output_format == "arrow":
+        return table
+    if output_format != "spark":
+        raise InvalidInput(f"output_format must be 'pandas', 'list', 'arrow' or 'spark', found {output_format!r}.")
+    from pyspark.sql import SparkSession
 
-    infos = [run.info for run in runs]
-    columns: dict[str, Any] = {
-        name: [getattr(info, name) for info in infos] for name in ("run_id", "experiment_id", "status", "artifact_uri")
-    }
-    for name in ("start_time", "end_time"):
-        columns[name] = pd.to_datetime(
-            pd.Series([getattr(info, name) for info in infos], dtype="Int64"), unit="ms", utc=True
-        )
-    for kind, missing in (("metrics", float("nan")), ("params", None), ("tags", None)):
-        for key in sorted({key for run in runs for key in getattr(run.data, kind)}):
-            columns[f"{kind}.{key}"] = [getattr(run.data, kind).get(key, missing) for run in runs]
-    return pd.DataFrame(columns)
+    spark = SparkSession.getActiveSession()
+    if spark is None:
+        raise InvalidInput("output_format='spark' needs an active Spark session: sparkml_lifecycle.spark.get_spark().")
+    return spark.createDataFrame(table)

@@ -16,7 +16,7 @@ LINES = (
     ("projects", "promotion", "monitoring", "maintenance"),
     ("pyfunc", "models"),
     ("scoring",),
-    ("saving", "fluent"),
+    ("saving", "fluent", "data", "artifacts"),
     ("client",),
     ("registry", "tracking", "rest"),
     ("package",),

@@ -87,6 +87,21 @@ class Artifacts:
             raise InvalidInput(f"A table is written as .json or .parquet, found {artifact_file!r}.")
         self.put_text(frame.to_json(orient="split", index=False) or "", artifact_file)
 
+    def put_stream(self, stream: Any, artifact_file: str) -> None:
+        """Write what a binary file object gives, without holding it in memory."""
+        self._through_file(artifact_file, lambda path: _copy(stream, path))
+
+    def table(self, artifact_file: str) -> Any:
+        """A table that :meth:`put_table` wrote, as a pandas frame; None where there is none."""
+        import pandas as pd
+
+        clean = uris.check_relative(artifact_file)
+        if not self._storage.exists(clean):
+            return None
+        with tempfile.TemporaryDirectory(prefix="sparkml-") as directory:
+            local = self._storage.download(clean, Path(directory) / Path(clean).name)
+            return pd.read_parquet(local) if clean.endswith(".parquet") else pd.read_json(local, orient="split")
+
     def list(self, path: str | None = None) -> list[FileInfo]:
         """What lies directly below ``path``."""
         found = self._storage.list(uris.check_relative(path) if path else "")
@@ -104,6 +119,11 @@ class Artifacts:
             local = Path(directory) / Path(clean).name
             write(str(local))
             self._storage.upload(local, clean)
+
+
+def _copy(stream: Any, path: str) -> None:
+    with open(path, "wb") as file:
+        shutil.copyfileobj(stream, file, 4 * 1024 * 1024)
 
 
 def fetch(storage: Storage, path: str, destination: str | Path | None) -> Path:

@@ -1,6 +1,9 @@
 """``LifecycleClient``: MLflow's client, by MLflow's names, over a lake."""
 
+import time
+import uuid
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ from sparkml_lifecycle import current, uris
 from sparkml_lifecycle.client.artifacts import Artifacts
 from sparkml_lifecycle.client.resolve import resolve
 from sparkml_lifecycle.entities import (
+    DatasetInput,
     Experiment,
     FileInfo,
     LifecycleStage,
@@ -20,7 +24,9 @@ from sparkml_lifecycle.entities import (
     ViewType,
 )
 from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.tracking import names
+from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.store import TrackingStore, open_store
 
 
@@ -59,6 +65,12 @@ class LifecycleClient:
     def store(self) -> TrackingStore:
         """The store behind the client; ``client.store.lake`` gives its tables."""
         return self._store
+
+    @property
+    def lake(self) -> Lake:
+        """The lake's tables: ``client.lake.table("metrics").to_pandas()``, ``.to_arrow()`` or ``.to_spark(spark)``."""
+        self._store.flush()
+        return self._store.lake
 
     # -- experiments -----------------------------------------------------------------------------------------------------
 
@@ -114,6 +126,10 @@ class LifecycleClient:
         """Set a tag of an experiment."""
         self._store.experiments.set_tag(str(experiment_id), key, value)
 
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        """Remove a tag of an experiment; :class:`NotFound` if it has none with that key."""
+        self._store.experiments.delete_tag(str(experiment_id), key)
+
     # -- runs ------------------------------------------------------------------------------------------------------------
 
     def create_run(
@@ -126,9 +142,9 @@ class LifecycleClient:
         """Begin a run; ``start_time`` in milliseconds since 1970."""
         return self._store.create_run(str(experiment_id), run_name, tags, start_time)
 
-    def get_run(self, run_id: str) -> Run:
-        """A run with its last metrics, parameters and tags; :class:`NotFound` if there is none."""
-        return self._store.get_run(run_id)
+    def get_run(self, run_id: str, as_of: datetime | None = None) -> Run:
+        """A run with its last metrics, parameters and tags, with ``as_of`` as it was then; :class:`NotFound` if there is none."""
+        return self._store.get_run(run_id, as_of)
 
     def get_parent_run(self, run_id: str) -> Run | None:
         """The run that this one is nested in, or None."""
@@ -159,8 +175,25 @@ class LifecycleClient:
         max_results: int = 1000,
         order_by: Sequence[str] | None = None,
         page_token: str | None = None,
+        as_of: datetime | None = None,
     ) -> PagedList[Run]:
-        """A page of runs, such as ``filter_string="metrics.auc > 0.9 and params.depth = '6'"``.
+        """A page of runs, such as ``filter_string="metrics.auc > 0.9 and (params.depth = '6' or tags.team = 'crm')"``.
+
+        Parameters
+        ----------
+        experiment_ids : sequence of str
+        filter_string : str
+            MLflow's language with OR and parentheses: ``metrics.``, ``params.``, ``tags.``, ``datasets.`` and attributes.
+            ``metrics.loss.min`` and ``.max`` are a metric's smallest and largest value; ``metrics.loss = nan`` finds NaN.
+        run_view_type : ViewType
+        max_results : int
+            At most 50,000.
+        order_by : sequence of str, optional
+            Such as ``["metrics.loss.min asc"]``; the latest first where it does not decide. Missing values come last.
+        page_token : str, optional
+            The ``.token`` of the page before. What others write in between neither repeats nor hides a run.
+        as_of : datetime, optional
+            Answer as it was at that time.
 
         Raises
         ------
@@ -169,7 +202,33 @@ class LifecycleClient:
         """
         ids = [str(one) for one in ([experiment_ids] if isinstance(experiment_ids, str) else experiment_ids)]
         return self._store.search_runs(
-            ids, filter_string, ViewType(run_view_type), max_results, order_by or (), page_token
+            ids, filter_string, ViewType(run_view_type), max_results, order_by or (), page_token, as_of
+        )
+
+    def search_table(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str = "",
+        run_view_type: int = ViewType.ACTIVE_ONLY,
+        max_results: int = 100_000,
+        order_by: Sequence[str] | None = None,
+        only: Sequence[str] | None = None,
+        as_of: datetime | None = None,
+    ) -> Any:
+        """Runs as one wide Arrow table: infos, then ``metrics.…``, ``params.…`` and ``tags.…``; null where a run has no such value.
+
+        Parameters
+        ----------
+        only : sequence of str, optional
+            Which of the logged values to give, such as ``["metrics.auc", "metrics.loss.min", "params"]``; the rest is not read.
+
+        Returns
+        -------
+        pyarrow.Table
+        """
+        ids = [str(one) for one in experiment_ids]
+        return self._store.search_table(
+            ids, filter_string, ViewType(run_view_type), max_results, order_by or (), Only.of(only), as_of
         )
 
     # -- logging ---------------------------------------------------------------------------------------------------------
@@ -202,7 +261,7 @@ class LifecycleClient:
         tags: Sequence[RunTag] = (),
         synchronous: bool | None = None,
     ) -> None:
-        """Log many things at once: up to 1,000 metrics, 100 params and 100 tags, as in MLflow."""
+        """Log many things at once, all or none of them: up to 1,000 metrics, 100 params and 100 tags, as in MLflow."""
         limits = (
             (metrics, names.MAX_METRICS, "metrics"),
             (params, names.MAX_PARAMS, "params"),
@@ -211,22 +270,9 @@ class LifecycleClient:
         for found, limit, what in limits:
             if len(found) > limit:
                 raise InvalidInput(f"A batch holds at most {limit} {what}, found {len(found)}. Split it.")
-        self._store.log_params(run_id, [(param.key, param.value) for param in params])
-        for one in metrics:
-            self._store.log_metric(
-                run_id,
-                one.key,
-                one.value,
-                one.timestamp,
-                one.step,
-                None,
-                one.model_id,
-                one.dataset_name,
-                one.dataset_digest,
-            )
-        self._store.set_tags(run_id, [(tag.key, tag.value) for tag in tags])
-        if synchronous:
-            self.flush()
+        self._store.log_batch(
+            run_id, metrics, [(p.key, p.value) for p in params], [(t.key, t.value) for t in tags], synchronous
+        )
 
     def set_tag(self, run_id: str, key: str, value: Any, synchronous: bool | None = None) -> None:
         """Set a tag of a run."""
@@ -236,9 +282,15 @@ class LifecycleClient:
         """Remove a tag of a run; :class:`NotFound` if it has none with that key."""
         self._store.delete_tag(run_id, key)
 
-    def get_metric_history(self, run_id: str, key: str) -> list[Metric]:
-        """Every point of a metric, in order of step and time."""
-        return self._store.metric_history(run_id, key)
+    def get_metric_history(
+        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> PagedList[Metric]:
+        """The points of a metric in order of step and time: all of them, or with ``max_results`` a page with its ``.token``."""
+        return self._store.metric_history(run_id, key, max_results, page_token)
+
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] | None = None) -> None:
+        """Log the data sets that a run read; :mod:`sparkml_lifecycle.data` makes them."""
+        self._store.log_inputs(run_id, datasets or ())
 
     def flush(self) -> None:
         """Commit what waits in memory; returns when it is in the lake."""
@@ -276,13 +328,58 @@ class LifecycleClient:
         """Write a matplotlib or Plotly figure."""
         self._artifacts(run_id).put_figure(figure, artifact_file, **(save_kwargs or {}))
 
-    def log_image(self, run_id: str, image: Any, artifact_file: str) -> None:
-        """Write a PIL image or an array."""
-        self._artifacts(run_id).put_image(image, artifact_file)
+    def log_image(
+        self,
+        run_id: str,
+        image: Any,
+        artifact_file: str | None = None,
+        key: str | None = None,
+        step: int | None = None,
+        timestamp: int | None = None,
+        synchronous: bool | None = None,
+    ) -> None:
+        """Write a PIL image or an array: to a file of that name, or as one of the images of ``key`` at a ``step``."""
+        if (artifact_file is None) == (key is None):
+            raise InvalidInput("Give either artifact_file or key (with step).")
+        self._artifacts(run_id).put_image(image, artifact_file or _image_file(str(key), step or 0, timestamp))
+
+    def log_stream(self, run_id: str, stream: Any, artifact_file: str) -> None:
+        """Write what a binary file object gives, without holding it in memory."""
+        self._artifacts(run_id).put_stream(stream, artifact_file)
 
     def log_table(self, run_id: str, data: Any, artifact_file: str) -> None:
         """Write a frame or a dict of columns as ``.json`` or ``.parquet``."""
         self._artifacts(run_id).put_table(data, artifact_file)
+
+    def load_table(
+        self,
+        experiment_id: str,
+        artifact_file: str,
+        run_ids: Sequence[str] | None = None,
+        extra_columns: Sequence[str] | None = None,
+    ) -> Any:
+        """The tables of that name of an experiment's runs, one below the other.
+
+        Parameters
+        ----------
+        extra_columns : sequence of str, optional
+            Attributes of the run to add as columns, such as ``run_id``.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        import pandas as pd
+
+        runs = self.search_runs([experiment_id]) if run_ids is None else [self.get_run(one) for one in run_ids]
+        frames = []
+        for run in runs:
+            frame = Artifacts(run.info.artifact_uri).table(artifact_file)
+            if frame is not None:
+                frames.append(frame.assign(**{name: getattr(run.info, name) for name in extra_columns or ()}))
+        if not frames:
+            raise NotFound(f"No run of the experiment {experiment_id} has the table {artifact_file!r}.")
+        return pd.concat(frames, ignore_index=True)
 
     def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileInfo]:
         """What lies directly below ``path`` in the run's artifacts."""
@@ -313,3 +410,10 @@ class LifecycleClient:
 
     def _artifacts(self, run_id: str) -> Artifacts:
         return Artifacts(self._store.artifact_uri(run_id))
+
+
+def _image_file(key: str, step: int, timestamp: int | None) -> str:
+    # MLflow's UI finds the images of a key by this name
+    at = timestamp if timestamp is not None else int(time.time() * 1000)
+    safe = names.check_key("image", key).replace("/", "#")
+    return f"images/{safe}%step%{step}%timestamp%{at}%{uuid.uuid4()}.png"

@@ -14,6 +14,7 @@ from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.lake.sql import literals
 from sparkml_lifecycle.tracking import names, paging, search
 from sparkml_lifecycle.tracking.tables import ExperimentRow, TagRow
+from sparkml_lifecycle.tracking.values import tag_row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_NAME, DEFAULT_ID = "Default", "0"
@@ -132,13 +133,16 @@ class Experiments:
 
     def set_tag(self, experiment_id: str, key: str, value: str) -> None:
         """Set a tag of an experiment."""
-        row = TagRow(
-            at=self._table.now(),
-            owner=f"experiment:{self.row(experiment_id).experiment_id}",
-            key=names.check_key("tag", key),
-            value=names.check_value("tag", key, value, names.MAX_TAG),
-        )
-        self._lake.table(TagRow).append([row])
+        owner = f"experiment:{self.row(experiment_id).experiment_id}"
+        self._lake.table(TagRow).append([tag_row(self._table.now(), owner, key, value)])
+
+    def delete_tag(self, experiment_id: str, key: str) -> None:
+        """Remove a tag of an experiment; :class:`NotFound` if it has none with that key."""
+        row = self.row(experiment_id)
+        if key not in self._tags([row]).get(row.experiment_id, {}):
+            raise NotFound(f"The experiment {row.name!r} has no tag {key!r}.")
+        owner = f"experiment:{row.experiment_id}"
+        self._lake.table(TagRow).append([TagRow(at=self._table.now(), owner=owner, key=key, value=None)])
 
     def location(self, row: ExperimentRow) -> str:
         """Where an experiment's artifacts lie, as an absolute path or URI."""

@@ -1,5 +1,6 @@
 """What runs logged, as Arrow tables and as entities."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,4 +111,5 @@ def _info(lake: Lake, row: RunRow) -> RunInfo:
 def _input(row: InputRow) -> DatasetInput:
     dataset = Dataset(row.dataset_name, row.dataset_digest, row.source_type, row.source, row.schema, row.profile)
     tags = [InputTag("mlflow.data.context", row.context)] if row.context else []
+    tags += [InputTag(key, value) for key, value in json.loads(row.tags or "{}").items()]
     return DatasetInput(dataset, tuple(tags))

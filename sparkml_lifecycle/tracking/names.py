@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from sparkml_lifecycle.errors import InvalidInput
 
-MAX_KEY, MAX_PARAM, MAX_TAG, MAX_EXPERIMENT = 250, 6000, 8000, 500
+MAX_KEY, MAX_PARAM, MAX_TAG, MAX_EXPERIMENT, MAX_DIGEST = 250, 6000, 8000, 500, 36
 MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
 _KEY = re.compile(r"[\w.\-:/ ]+")
 

@@ -84,7 +84,9 @@ class Selection:
         mask = pc.fill_null(self._holds(self._asked.wanted), False)
         if after is not None:
             mask = pc.and_(mask, _comes_after(keys, orders, after))
-        table = pa.table([*keys, pa.array(range(len(self._runs)), pa.int64())], names=[*map(str, range(len(keys))), "row"])
+        table = pa.table(
+            [*keys, pa.array(range(len(self._runs)), pa.int64())], names=[*map(str, range(len(keys))), "row"]
+        )
         table = table.filter(mask)
         by = [(str(i), "descending" if order.descending else "ascending") for i, order in enumerate(orders)]
         # nulls come last, whichever way the order runs

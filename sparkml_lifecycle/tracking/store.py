@@ -6,11 +6,20 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sparkml_lifecycle import current, uris
-from sparkml_lifecycle.entities import LifecycleStage, Metric, PagedList, Run, RunData, RunStatus, ViewType
+from sparkml_lifecycle.entities import (
+    DatasetInput,
+    LifecycleStage,
+    Metric,
+    PagedList,
+    Run,
+    RunData,
+    RunStatus,
+    ViewType,
+)
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake, Row, literal
 from sparkml_lifecycle.lake.order import uuid7
@@ -18,17 +27,17 @@ from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.lake.sql import literals
 from sparkml_lifecycle.lake.table import until
 from sparkml_lifecycle.settings import Settings
-from sparkml_lifecycle.tracking import names, paging, search, select
+from sparkml_lifecycle.tracking import frame, names, paging, search, select
 from sparkml_lifecycle.tracking.buffer import Buffer
 from sparkml_lifecycle.tracking.experiments import Experiments, absolute, milliseconds
 from sparkml_lifecycle.tracking.fold import Latest
 from sparkml_lifecycle.tracking.logged import Logged, logged, run_of, runs_of
 from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
+from sparkml_lifecycle.tracking.values import input_row, metric_row, moment, tag_row
 
 MAX_RESULTS = 50_000
 _WAIT_SECONDS = 1.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TrackingStore:
@@ -81,7 +90,7 @@ class TrackingStore:
             start_time=moment(start_time) if start_time is not None else self._now(),
             location=uris.join(experiment.location, run_id, "artifacts"),
         )
-        rows: list[Row] = [self._tag_row(run_id, key, value) for key, value in said.items()]
+        rows: list[Row] = [tag_row(self._now(), run_id, key, value) for key, value in said.items()]
         self._runs[run_id] = row
         self._params[run_id] = {}
         self._buffer.add([*rows, row], urgent=True)
@@ -125,7 +134,7 @@ class TrackingStore:
             end_time=ended,
             lifecycle_stage=stage or before.lifecycle_stage,
         )
-        rows: list[Row] = [self._tag_row(run_id, "mlflow.runName", name)] if name else []
+        rows: list[Row] = [tag_row(self._now(), run_id, "mlflow.runName", name)] if name else []
         self._runs[run_id] = row
         self._buffer.add([*rows, row])
         self.flush()
@@ -153,68 +162,77 @@ class TrackingStore:
         if run_id not in self._runs:
             self._wait_for(run_id)
         self._require_active(run_id)
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise InvalidInput(
-                f"The metric {key!r} must be a number, found {type(value).__name__}. Pass float(value)."
-            ) from None
-        for name in (model_id, dataset_name, dataset_digest):
-            if name is not None:
-                names.check_value("metric", key, name, names.MAX_EXPERIMENT)
-        row = MetricRow(
-            at=self.lake.writer.clock(),
-            run_id=run_id,
-            key=names.check_key("metric", key),
-            value=number,
-            timestamp=int(time.time() * 1000) if timestamp is None else _whole("timestamp", timestamp),
-            step=0 if step is None else _whole("step", step),
-            model_id=model_id,
-            dataset_name=dataset_name,
-            dataset_digest=dataset_digest,
+        self._buffer.add(
+            (
+                metric_row(
+                    self.lake.writer.clock(),
+                    run_id,
+                    key,
+                    value,
+                    timestamp,
+                    step,
+                    model_id,
+                    dataset_name,
+                    dataset_digest,
+                ),
+            )
         )
-        self._buffer.add((row,))
         if self._at_once(run_id, synchronous):
             self.flush()
 
-    def log_params(self, run_id: str, params: Iterable[tuple[str, Any]], synchronous: bool | None = None) -> None:
-        """Log parameters; one that is there keeps its value.
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric] = (),
+        params: Iterable[tuple[str, Any]] = (),
+        tags: Iterable[tuple[str, Any]] = (),
+        synchronous: bool | None = None,
+    ) -> None:
+        """Log many things, all or none of them; a parameter that is there keeps its value.
 
         Raises
         ------
         InvalidInput
-            If one of them has another value already; then none of them is logged.
+            If a key or value is not allowed, or a parameter has another value already; then nothing is logged.
         """
         self._require_active(run_id)
+        now = self._now()
+        rows: list[Row] = [
+            metric_row(
+                now, run_id, one.key, one.value, one.timestamp, one.step, one.model_id, one.dataset_name,
+                one.dataset_digest,
+            )
+            for one in metrics
+        ]  # fmt: skip
+        said = [(key, value) for key, value in tags]
+        rows += [tag_row(now, run_id, key, value) for key, value in said]
         with self._lock:
-            known = self._known_params(run_id)
-            new: dict[str, str] = {}
-            for key, value in params:
-                text = names.check_value("param", names.check_key("param", key), value, names.MAX_PARAM)
-                before = known.get(key, new.get(key))
-                if before is not None and before != text:
-                    raise InvalidInput(
-                        f"The param {key!r} of run {run_id} has the value {before!r} and cannot become {text!r}: params never change. "
-                        "Use a tag, another key or a new run."
-                    )
-                if before is None:
-                    new[key] = text
-            now = self._now()
-            self._buffer.add([ParamRow(at=now, run_id=run_id, key=key, value=value) for key, value in new.items()])
-            known.update(new)
-        if self._at_once(run_id, synchronous):
-            self.flush()
-
-    def set_tags(self, run_id: str, tags: Iterable[tuple[str, Any]], synchronous: bool | None = None) -> None:
-        """Set tags of a run; ``mlflow.runName`` renames it."""
-        self._require_active(run_id)
-        said = list(tags)
-        rows = [self._tag_row(run_id, key, value) for key, value in said]
-        self._buffer.add(rows)
+            new = self._new_params(run_id, params)
+            self._buffer.add(
+                [*rows, *(ParamRow(at=now, run_id=run_id, key=key, value=value) for key, value in new.items())]
+            )
+            if new:
+                self._known_params(run_id).update(new)
         for key, value in said:
             if key == "mlflow.runName":
                 self.update_run(run_id, name=str(value))
         if self._at_once(run_id, synchronous):
+            self.flush()
+
+    def log_params(self, run_id: str, params: Iterable[tuple[str, Any]], synchronous: bool | None = None) -> None:
+        """Log parameters, all or none of them; see :meth:`log_batch`."""
+        self.log_batch(run_id, params=params, synchronous=synchronous)
+
+    def set_tags(self, run_id: str, tags: Iterable[tuple[str, Any]], synchronous: bool | None = None) -> None:
+        """Set tags of a run; ``mlflow.runName`` renames it."""
+        self.log_batch(run_id, tags=tags, synchronous=synchronous)
+
+    def log_inputs(self, run_id: str, datasets: Iterable[DatasetInput]) -> None:
+        """Log the data sets that a run read."""
+        self._require_active(run_id)
+        now = self._now()
+        self._buffer.add([input_row(now, run_id, one) for one in datasets])
+        if self._at_once(run_id, None):
             self.flush()
 
     def delete_tag(self, run_id: str, key: str) -> None:
@@ -266,6 +284,30 @@ class TrackingStore:
         found = self.search(experiment_ids, filter_string, view, max_results, order_by, page_token, as_of, Only())
         return PagedList(runs_of(self.lake, found.rows, found.logged), found.token)
 
+    def search_table(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None,
+        view: ViewType,
+        max_results: int,
+        order_by: Sequence[str],
+        only: Only,
+        as_of: datetime | None = None,
+    ) -> Any:
+        """Up to ``max_results`` runs as one wide Arrow table; see :func:`sparkml_lifecycle.tracking.frame.to_arrow`."""
+        import pyarrow as pa
+
+        pages = []
+        token: str | None = None
+        left = max_results
+        while True:
+            size = min(left, MAX_RESULTS)
+            found = self.search(experiment_ids, filter_string, view, size, order_by, token, as_of, only)
+            pages.append(frame.to_arrow(self.lake, found.rows, found.logged, only))
+            left, token = left - size, found.token
+            if token is None or left < 1:
+                return pa.concat_tables(pages, promote_options="default")
+
     def search(
         self,
         experiment_ids: Sequence[str],
@@ -294,10 +336,6 @@ class TrackingStore:
 
     def _now(self) -> datetime:
         return self.lake.writer.clock()
-
-    def _tag_row(self, run_id: str, key: str, value: Any) -> TagRow:
-        text = names.check_value("tag", names.check_key("tag", key), value, names.MAX_TAG)
-        return TagRow(at=self._now(), owner=run_id, key=key, value=text)
 
     def _rows(self, run_ids: Sequence[str]) -> list[RunRow]:
         return self.lake.table(RunRow).latest(f"run_id in {literals(run_ids)}") if run_ids else []
@@ -333,6 +371,22 @@ class TrackingStore:
         row = self._runs.get(run_id) or self._wait_for(run_id)
         if row.lifecycle_stage != LifecycleStage.ACTIVE:
             raise InvalidInput(f"The run {run_id} is deleted. Restore it before logging to it: restore_run().")
+
+    def _new_params(self, run_id: str, params: Iterable[tuple[str, Any]]) -> dict[str, str]:
+        new: dict[str, str] = {}
+        known: dict[str, str] | None = None
+        for key, value in params:
+            text = names.check_value("param", names.check_key("param", key), value, names.MAX_PARAM)
+            known = self._known_params(run_id) if known is None else known
+            before = known.get(key, new.get(key))
+            if before is not None and before != text:
+                raise InvalidInput(
+                    f"The param {key!r} of run {run_id} has the value {before!r} and cannot become {text!r}: params never change. "
+                    "Use a tag, another key or a new run."
+                )
+            if before is None:
+                new[key] = text
+        return new
 
     def _known_params(self, run_id: str) -> dict[str, str]:
         if run_id not in self._params:
@@ -383,24 +437,6 @@ def _in_spark_task() -> bool:
     from pyspark import TaskContext
 
     return TaskContext.get() is not None
-
-
-def _whole(what: str, value: Any) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(f"The {what} must be a whole number, found {value!r}.") from None
-    if not -(2**63) <= number < 2**63:
-        raise InvalidInput(f"The {what} {number} does not fit 64 bits.")
-    return number
-
-
-def moment(milliseconds_since_1970: int) -> datetime:
-    """MLflow's milliseconds as a time in UTC."""
-    try:
-        return _EPOCH + timedelta(milliseconds=_whole("time", milliseconds_since_1970))
-    except OverflowError:
-        raise InvalidInput(f"{milliseconds_since_1970} milliseconds lie beyond the year 9999.") from None
 
 
 @functools.lru_cache(maxsize=64)

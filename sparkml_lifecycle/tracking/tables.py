@@ -84,6 +84,8 @@ class InputRow(Row):
         The Delta table's version that was read.
     schema, profile : str or None
         JSON: the columns and their types; the number of rows.
+    tags : str or None
+        JSON: what else was said of this input.
     """
 
     TABLE: ClassVar[str] = "inputs"
@@ -99,6 +101,7 @@ class InputRow(Row):
     version: int | None = None
     schema: str | None = None
     profile: str | None = None
+    tags: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
