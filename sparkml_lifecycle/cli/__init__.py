@@ -43,11 +43,14 @@ def app() -> Any:
         ) from error
     from sparkml_lifecycle.cli.demo import demo
     from sparkml_lifecycle.cli.doctor import doctor
+    from sparkml_lifecycle.cli.maintain import gc, maintain
 
     made = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     made.callback()(_options)
     made.command()(doctor)
     made.command()(demo)
+    made.command()(maintain)
+    made.command()(gc)
     return made
 
 

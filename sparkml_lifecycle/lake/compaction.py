@@ -172,7 +172,9 @@ def read(storage: Storage, path: str, target: Any) -> Any:
 
     filesystem, place = storage.arrow(path)
     with filesystem.open_input_file(place) as file:
-        part = pq.ParquetFile(file).read()
+        parquet = pq.ParquetFile(file)
+        there = set(parquet.schema_arrow.names)
+        part = parquet.read(columns=[name for name in target.names if name in there])
     arrays = [
         part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(part.num_rows, field.type)
         for field in target

@@ -273,7 +273,7 @@ class Table(Generic[R]):
         """Rewrite the small files as one, and sum up what no summary covers yet; returns how many small files there were."""
         if self._open() is None:
             return 0
-        count = compaction.compact(self.storage, self.row_type, self._sum_up)
+        count = compaction.compact(self.storage, self.row_type, self.sum_up)
         if self.fold is not None:
             self._fold_the_rest()
         return count
@@ -292,7 +292,7 @@ class Table(Generic[R]):
             ].to_pylist()
         )
 
-    def _sum_up(self, content: Any, path: str) -> None:
+    def sum_up(self, content: Any, path: str) -> None:
         """Sum a file up before it is put in the place of others, so that whoever sees it finds its summary."""
         import pyarrow as pa
 
@@ -307,7 +307,7 @@ class Table(Generic[R]):
         seen = self.snapshot(fresh=True)
         for file in self.uncovered(seen, self.covered()):
             if file["size_bytes"] >= compaction.SMALL_BYTES:
-                self._sum_up(compaction.read(self.storage, file["path"], rows.schema(self.row_type)), file["path"])
+                self.sum_up(compaction.read(self.storage, file["path"], rows.schema(self.row_type)), file["path"])
 
     def _insist(self, once: Callable[[Any], None]) -> None:
         for attempt in range(_ATTEMPTS):

@@ -62,7 +62,7 @@ class Experiments:
         def decide(seen: Snapshot) -> Change[ExperimentRow]:
             known = _current(seen)
             before = next((row for row in known if row.experiment_id == experiment_id), None)
-            if before is None:
+            if before is None or before.lifecycle_stage == LifecycleStage.REMOVED:
                 raise _missing(experiment_id)
             identifiers = {f"experiment_revision:{experiment_id}": before.revision + 1}
             if name is not None and name != before.name:
@@ -83,6 +83,10 @@ class Experiments:
 
         self._table.claim(decide)
 
+    def rows(self) -> list[ExperimentRow]:
+        """The current revision of every experiment, deleted and removed ones included."""
+        return _current(self._table.snapshot())
+
     def row(self, experiment_id: str) -> ExperimentRow:
         """The current revision of an experiment.
 
@@ -92,7 +96,7 @@ class Experiments:
             If there is none.
         """
         found = _current(self._table.snapshot(), f"experiment_id = {literal(str(experiment_id))}")
-        if not found:
+        if not found or found[0].lifecycle_stage == LifecycleStage.REMOVED:
             raise _missing(experiment_id)
         return found[0]
 
@@ -103,12 +107,12 @@ class Experiments:
 
     def by_name(self, name: str) -> Experiment | None:
         """An experiment by its name, deleted ones included; None if there is none."""
-        found = [row for row in _current(self._table.snapshot()) if row.name == name]
+        found = [row for row in self.rows() if row.name == name and row.lifecycle_stage != LifecycleStage.REMOVED]
         return self._entity(found[0], self._tags(found).get(found[0].experiment_id, {})) if found else None
 
     def nearest(self, name: str) -> str:
         """A "did you mean" for a name that does not exist."""
-        return did_you_mean(name, [row.name for row in _current(self._table.snapshot())])
+        return did_you_mean(name, [row.name for row in self.rows() if row.lifecycle_stage != LifecycleStage.REMOVED])
 
     def search(
         self,
@@ -121,7 +125,7 @@ class Experiments:
         """The experiments that a filter lets through, the newest first."""
         wanted = search.parse(filter_string, search.EXPERIMENT_ATTRIBUTES)
         orders = [search.parse_order(clause, search.EXPERIMENT_ATTRIBUTES) for clause in order_by]
-        rows = [row for row in _current(self._table.snapshot()) if view.sees(row.lifecycle_stage)]
+        rows = [row for row in self.rows() if view.sees(row.lifecycle_stage)]
         tags = self._tags(rows)
         found = [self._entity(row, tags.get(row.experiment_id, {})) for row in rows]
         found = [one for one in found if _matches(one, wanted)]
@@ -176,7 +180,7 @@ def _current(seen: Snapshot, where: str = "true") -> list[ExperimentRow]:
 
 
 def _refuse_taken(name: str, known: Sequence[ExperimentRow]) -> None:
-    taken = next((row for row in known if row.name == name), None)
+    taken = next((row for row in known if row.name == name and row.lifecycle_stage != LifecycleStage.REMOVED), None)
     if taken is None:
         return
     if taken.lifecycle_stage == LifecycleStage.ACTIVE:

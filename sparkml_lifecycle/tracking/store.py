@@ -144,6 +144,23 @@ class TrackingStore:
         """Where a run's artifacts lie, as an absolute path or URI."""
         return absolute(self.lake, (self._runs.get(run_id) or self._wait_for(run_id)).location)
 
+    def absolute(self, location: str) -> str:
+        """A stored location as an absolute path or URI."""
+        return absolute(self.lake, location)
+
+    def remove_runs(self, run_ids: Sequence[str]) -> None:
+        """Mark runs as removed for good; returns when that is in the lake."""
+        rows = [replace(row, at=self._now(), lifecycle_stage=LifecycleStage.REMOVED) for row in self._rows(run_ids)]
+        self._buffer.add(rows)
+        self.flush()
+        for run_id in run_ids:
+            self.forget(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """Drop what this process remembers of a run."""
+        self._runs.pop(run_id, None)
+        self._params.pop(run_id, None)
+
     # -- logging ---------------------------------------------------------------------------------------------------------
 
     def log_metric(

@@ -1,0 +1,143 @@
+"""Keeping a table small and quick, and erasing rows that must really go; safe beside writers and beside others of its kind."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sparkml_lifecycle.lake import compaction, log
+from sparkml_lifecycle.lake.table import Table
+from sparkml_lifecycle.storage import Storage
+
+RETENTION_HOURS = 168
+_HALF_WRITTEN_HOURS = 1
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What upkeep of one table did.
+
+    Attributes
+    ----------
+    table : str
+    live_before, live_after : int
+        Files that the table consists of.
+    log_before, log_after : int
+        Files in its log.
+    bytes_before, bytes_after : int
+        All that lies in its directory.
+    """
+
+    table: str
+    live_before: int
+    live_after: int
+    log_before: int
+    log_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+def keep_up(table: Table[Any], retention_hours: int = RETENTION_HOURS) -> Upkeep | None:
+    """Fold, compact, checkpoint, shorten the log and vacuum; None where the table is not there yet.
+
+    Parameters
+    ----------
+    table : Table
+    retention_hours : int
+        How long files stay that no version needs any more, for readers that hold an older one.
+    """
+    before = _measure(table)
+    if before is None:
+        return None
+    table.compact()
+    checkpoint(table)
+    log.clean(table.storage, many=0)
+    vacuum(table, retention_hours)
+    after = _measure(table) or before
+    pairs = [number for pair in zip(before, after, strict=True) for number in pair]
+    return Upkeep(table.row_type.TABLE, *pairs)
+
+
+def checkpoint(table: Table[Any]) -> None:
+    """Write the table's state as one file, so that opening it reads no long log."""
+    handle = table.snapshot(fresh=True).handle
+    if handle is not None:
+        handle.create_checkpoint()
+
+
+def vacuum(table: Table[Any], retention_hours: int, orphans: bool = True) -> None:
+    """Delete the files that no version within the retention time needs, and what killed writers left half written."""
+    handle = table.snapshot(fresh=True).handle
+    if handle is None:
+        return
+    handle.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=orphans)
+    _sweep(table.storage)
+
+
+def erase(table: Table[Any], column: str, value: str) -> int:
+    """Take all rows with ``column = value`` out of a table, and out of the files and the log that remain on the storage.
+
+    Readers of an older version have to begin again. What another process writes for that value at the same time may stay.
+
+    Returns
+    -------
+    int
+        How many rows there were.
+    """
+    import pyarrow.compute as pc
+
+    count = 0
+
+    def keep(content: Any) -> Any:
+        nonlocal count
+        stays = pc.invert(pc.fill_null(pc.equal(content[column], value), False))
+        count = len(content) - (pc.sum(stays).as_py() or 0)
+        return content.filter(stays)
+
+    total = 0
+    if table.snapshot(fresh=True).handle is None:
+        return 0
+    while compaction.rewrite(table.storage, table.row_type, _holding(table.storage, column, value), keep, table.sum_up):
+        total += count
+    # files replaced by earlier compactions held these rows too; and one that was killed here is finished by the next
+    vacuum(table, 0, orphans=False)
+    vacuum(table, _HALF_WRITTEN_HOURS)
+    checkpoint(table)
+    log.clean(table.storage, many=0, settled_seconds=0.0)
+    return total
+
+
+def _holding(storage: Storage, column: str, value: str) -> Callable[[Any], list[dict[str, Any]]]:
+    """Chooses one file that has such a row: by its statistics, then by its content."""
+
+    def choose(handle: Any) -> list[dict[str, Any]]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for file in pa.table(handle.get_add_actions(flatten=True)).to_pylist():
+            least, most = file.get(f"min.{column}"), file.get(f"max.{column}")
+            if least is not None and most is not None and not least <= value <= most:
+                continue
+            found = compaction.read(storage, file["path"], pa.schema([pa.field(column, pa.string())]))[column]
+            if pc.any(pc.equal(found, value)).as_py():
+                return [file]
+        return []
+
+    return choose
+
+
+def _measure(table: Table[Any]) -> tuple[int, int, int] | None:
+    handle = table.snapshot(fresh=True).handle
+    if handle is None:
+        return None
+    files = [file for file in table.storage.list(recursive=True) if not file.is_dir]
+    logs = sum(file.path.startswith("_delta_log/") for file in files)
+    return len(compaction.files_of(handle)), logs, sum(file.size or 0 for file in files)
+
+
+def _sweep(storage: Storage) -> None:
+    # a killed commit leaves `00….json#1`, a killed checkpoint `….checkpoint.parquet#1`
+    before = time.time() - 3600 * _HALF_WRITTEN_HOURS
+    for file in storage.list("_delta_log"):
+        if "#" in file.path.rpartition("/")[2] and file.modified < before:
+            storage.delete(file.path)

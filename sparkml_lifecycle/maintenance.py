@@ -1,0 +1,151 @@
+"""Upkeep of a whole lake, and removing deleted runs and experiments for good."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.entities import LifecycleStage
+from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.lake import Lake, Row, literal, upkeep
+from sparkml_lifecycle.lake.upkeep import Upkeep
+from sparkml_lifecycle.storage import open_storage
+from sparkml_lifecycle.tracking.tables import (
+    ExperimentRow,
+    InputRow,
+    LatestMetricRow,
+    MetricRow,
+    ParamRow,
+    RunRow,
+    TagRow,
+)
+
+# a folded table comes before its fold
+TABLES: tuple[type[Row], ...] = (ExperimentRow, RunRow, ParamRow, TagRow, InputRow, MetricRow, LatestMetricRow)
+_OF_A_RUN: tuple[tuple[type[Row], str], ...] = (
+    (MetricRow, "run_id"), (LatestMetricRow, "run_id"), (ParamRow, "run_id"), (TagRow, "owner"), (InputRow, "run_id"),
+    (RunRow, "run_id"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What a collection removed.
+
+    Attributes
+    ----------
+    runs, experiments : tuple of str
+        Their ids.
+    artifact_bytes : int
+        What their artifacts held.
+    rows : int
+        Rows erased from the tables, by a purge.
+    """
+
+    runs: tuple[str, ...] = ()
+    experiments: tuple[str, ...] = ()
+    artifact_bytes: int = 0
+    rows: int = 0
+
+
+def maintain(lake: Lake, retention_hours: int = upkeep.RETENTION_HOURS) -> list[Upkeep]:
+    """Fold, compact, checkpoint, shorten the logs and vacuum every table; what each gained.
+
+    Safe beside writers and readers, and beside another one. As-of answers stay what they were: no row is removed.
+
+    Parameters
+    ----------
+    lake : Lake
+    retention_hours : int
+        How long files stay that no version of a table needs any more; readers of an older version may still read them.
+    """
+    if retention_hours < 0:
+        raise InvalidInput(f"retention_hours must be 0 or more, found {retention_hours}.")
+    done = (upkeep.keep_up(lake.table(row_type), retention_hours) for row_type in TABLES)
+    return [one for one in done if one is not None]
+
+
+def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_run: bool = False) -> Removed:
+    """Remove deleted runs and experiments for good: their artifacts go, they can no longer be restored, names become free.
+
+    Their rows stay, so that as-of answers stay true; :func:`purge` erases those too. Started again after it was killed, it
+    finishes what is left.
+
+    Parameters
+    ----------
+    client : LifecycleClient
+    older_than : timedelta
+        Only what was deleted longer ago.
+    dry_run : bool
+        Only say what would go.
+    """
+    store = client.store
+    before = store.lake.writer.clock() - older_than
+    experiments = {
+        row.experiment_id: row
+        for row in store.experiments.rows()
+        if row.lifecycle_stage == LifecycleStage.REMOVED
+        or (row.lifecycle_stage == LifecycleStage.DELETED and row.at <= before)
+    }
+    runs = [
+        row
+        for row in client.lake.table(RunRow).latest()
+        if row.experiment_id in experiments
+        or row.lifecycle_stage == LifecycleStage.REMOVED
+        or (row.lifecycle_stage == LifecycleStage.DELETED and row.at <= before)
+    ]
+    new_runs = [row.run_id for row in runs if row.lifecycle_stage != LifecycleStage.REMOVED]
+    new_experiments = [key for key, row in experiments.items() if row.lifecycle_stage != LifecycleStage.REMOVED]
+    size = 0
+    if not dry_run:
+        # marked first: whoever sees the run has its artifacts
+        store.remove_runs(new_runs)
+        for key in new_experiments:
+            store.experiments.change(key, stage=LifecycleStage.REMOVED)
+    for row in runs:
+        size += _delete(store.absolute(row.location), row.run_id, dry_run)
+    return Removed(tuple(new_runs), tuple(new_experiments), size)
+
+
+def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
+    """Erase runs without a trace: rows, artifacts, and what older versions of the tables held of them.
+
+    Other rows stay as they are; as-of answers lose these runs. Nobody may be logging to them.
+
+    Raises
+    ------
+    NotFound
+        If there is nothing of one of them.
+    """
+    for run_id in run_ids:
+        if not uris.RUN_ID.fullmatch(run_id):
+            raise InvalidInput(f"{run_id!r} is not a run id; one has 32 hex digits.")
+    client.flush()
+    store = client.store
+    size = rows = 0
+    for run_id in run_ids:
+        found = store.lake.table(RunRow).latest(f"run_id = {literal(run_id)}")
+        artifacts = _delete(store.absolute(found[0].location), run_id, dry_run=False) if found else 0
+        erased = sum(upkeep.erase(store.lake.table(row_type), column, run_id) for row_type, column in _OF_A_RUN)
+        store.forget(run_id)
+        if not found and not erased:
+            raise NotFound(f"There is nothing of a run {run_id!r} in the lake {store.lake.uri!r}.")
+        size, rows = size + artifacts, rows + erased
+    return Removed(tuple(run_ids), (), size, rows)
+
+
+def _delete(place: str, run_id: str, dry_run: bool) -> int:
+    # the run's directory, with the `artifacts` in it
+    directory = place.rpartition("/")[0]
+    if directory.rpartition("/")[2] != run_id:
+        raise InvalidInput(
+            f"The artifacts of the run {run_id} lie at {place!r}, which is not a directory of its own: delete them by hand."
+        )
+    storage = open_storage(directory)
+    if not storage.exists():
+        return 0
+    size = sum(file.size or 0 for file in storage.list(recursive=True))
+    if not dry_run:
+        storage.delete("")
+    return size
