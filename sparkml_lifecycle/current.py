@@ -6,8 +6,10 @@ started none of its own logs to the run of the main thread. A notebook may run e
 too the main thread's runs are the process's.
 """
 
+import os
 import threading
 from contextvars import ContextVar
+from typing import ClassVar
 
 from sparkml_lifecycle.settings import Settings
 
@@ -19,6 +21,8 @@ class _Process:
     experiment_id: str | None = None
     runs: tuple[str, ...] = ()
     last_run: str | None = None
+    # who started a run; a forked child inherits its parent's runs, but they are not its to end
+    started: ClassVar[dict[str, int]] = {}
 
 
 def tracking_uri() -> str:
@@ -65,6 +69,7 @@ def last_run_id() -> str | None:
 def push_run(run_id: str) -> None:
     """A run was started here."""
     runs = (*own_runs(), run_id)
+    _Process.started[run_id] = os.getpid()
     _context_runs.set(runs)
     _Process.last_run = run_id
     if _in_main_thread():
@@ -73,10 +78,16 @@ def push_run(run_id: str) -> None:
 
 def pop_run(run_id: str) -> None:
     """A run was ended here; it may have been started in another context."""
+    _Process.started.pop(run_id, None)
     remaining = tuple(known for known in own_runs() if known != run_id)
     _context_runs.set(remaining or None)
     _Process.last_run = run_id
     _Process.runs = tuple(known for known in _Process.runs if known != run_id)
+
+
+def left_open() -> tuple[str, ...]:
+    """The runs that this process has started and not ended, the innermost first."""
+    return tuple(run_id for run_id, pid in reversed(_Process.started.items()) if pid == os.getpid())
 
 
 def _in_main_thread() -> bool:

@@ -480,7 +480,7 @@ def _status_after(kind: type[BaseException] | None) -> str:
 def _end_at_exit() -> None:
     # the interpreter leaves the error that ended the program in sys.last_type
     status = _status_after(getattr(sys, "last_type", None))
-    while (run_id := current.active_run_id()) is not None:
+    for run_id in current.left_open():
         try:
             _end(run_id, status)
         except Exception as error:  # nobody is left to catch it, so it is said

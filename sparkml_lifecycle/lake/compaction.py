@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from sparkml_lifecycle.errors import StorageError
+from sparkml_lifecycle.lake import forked
 from sparkml_lifecycle.lake.rows import Fold, Row, schema, stamped, statistics_columns
 from sparkml_lifecycle.storage import Storage
 
@@ -84,6 +86,8 @@ def rewrite(
     int
         How many files were replaced.
     """
+    if forked.is_forked():
+        raise StorageError("A forked process cannot rewrite a table; use the parent, or a process that was spawned.")
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from sparkml_lifecycle.errors import FormatError, NotFound, StorageError, did_you_mean
-from sparkml_lifecycle.lake import order
+from sparkml_lifecycle.lake import forked, order
 from sparkml_lifecycle.lake.rows import R, Row, row_type_of
 from sparkml_lifecycle.lake.table import Table, Writer, read_again
 from sparkml_lifecycle.settings import Settings
@@ -43,7 +43,7 @@ class Lake:
         self, uri: str | Path, options: Mapping[str, str] | None = None, clock: order.Clock = order.now
     ) -> None:
         self.storage: Storage = open_storage(uri, options)
-        self.writer = Writer(uuid.uuid4().hex, _user(), clock)
+        self.writer = Writer(_user(), clock)
         self._tables: dict[type[Row], Table[Any]] = {}
         self._lock = threading.RLock()
         self._ready = False
@@ -82,6 +82,10 @@ class Lake:
         return read_again([self.table(row_type) for row_type in row_types], sql)
 
     def _row_type_of(self, name: str) -> type[Row]:
+        if forked.is_forked():
+            raise StorageError(
+                "A forked process cannot read a table by its name; read it in the parent, or in a process that was spawned."
+            )
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 

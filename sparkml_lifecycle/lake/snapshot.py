@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparkml_lifecycle.errors import StorageError
-from sparkml_lifecycle.lake import rows
+from sparkml_lifecycle.lake import forked, rows
 from sparkml_lifecycle.lake.sql import name
 
 
@@ -50,19 +50,26 @@ def query(snapshots: Sequence[Snapshot], sql: str) -> Any:
     Only DataFusion reads a lake table: delta-rs' own readers have lost rows and aborted the process at exit.
     """
     import pyarrow as pa
-    from deltalake import QueryBuilder
 
-    builder = QueryBuilder()
-    for snapshot in snapshots:
-        if snapshot.handle is not None:
-            builder.register(f"{snapshot.row_type.TABLE} files", snapshot.handle)
+    handles = {f"{one.row_type.TABLE} files": one.handle for one in snapshots if one.handle is not None}
     views = [snapshot.as_view() for snapshot in snapshots]
     body = sql.strip()
     text = ", ".join(views) + (f", {body[5:]}" if body.lower().startswith("with ") else f" {body}")
     try:
-        found = pa.table(builder.execute(f"with {text}").read_all())
+        found = pa.table(_execute(handles, f"with {text}"))
     except Exception as error:  # DataFusion's errors have no class of their own
         names = ", ".join(snapshot.row_type.TABLE for snapshot in snapshots)
         raise StorageError(f"Cannot read {names} of the lake: {str(error).splitlines()[0][:300]}") from None
     plain = {pa.string_view(): pa.string(), pa.large_string(): pa.string(), pa.binary_view(): pa.binary()}
     return found.cast(pa.schema([pa.field(c.name, plain.get(c.type, c.type), c.nullable) for c in found.schema]))
+
+
+def _execute(handles: dict[str, Any], sql: str) -> Any:
+    if forked.is_forked():
+        return forked.query(handles, sql)
+    from deltalake import QueryBuilder
+
+    builder = QueryBuilder()
+    for registered, handle in handles.items():
+        builder.register(registered, handle)
+    return builder.execute(sql).read_all()

@@ -12,7 +12,7 @@ from typing import Any, Generic
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
-from sparkml_lifecycle.lake import compaction, log, order, rows
+from sparkml_lifecycle.lake import compaction, forked, log, order, rows
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
 from sparkml_lifecycle.lake.sql import literal, name
@@ -27,16 +27,21 @@ _PROPERTIES = {
     "delta.logRetentionDuration": "interval 10 minutes",
     "delta.setTransactionRetentionDuration": "interval 7 days",
 }
-_FORKED = "This process was forked from one that had used the lake, and cannot read it. Start it with 'spawn', or read in the parent."
 
 
-@dataclass(frozen=True)
 class Writer:
-    """Who writes: a uuid of the writing process, a name, and the clock."""
+    """Who writes: a uuid of this lake in this process, a name, and the clock."""
 
-    id: str
-    by: str
-    clock: order.Clock = order.now
+    def __init__(self, by: str, clock: order.Clock = order.now) -> None:
+        self.by, self.clock = by, clock
+        self._id, self._pid = uuid.uuid4().hex, os.getpid()
+
+    @property
+    def id(self) -> str:
+        """The uuid; a forked child has its own."""
+        if self._pid != os.getpid():
+            self._id, self._pid = uuid.uuid4().hex, os.getpid()
+        return self._id
 
 
 @dataclass
@@ -72,13 +77,17 @@ def until(as_of: datetime | None) -> str:
     return "true" if as_of is None else f"at <= {literal(as_of)}"
 
 
-def commit_rows(handle: Any, data: Any, transactions: Sequence[Any]) -> None:
-    """Append Arrow rows through ``handle`` in one commit; the only place where rows become Delta."""
+def commit_rows(handle: Any, data: Any, transactions: Sequence[tuple[str, int, int | None]]) -> None:
+    """Append Arrow rows through ``handle`` in one commit, under identifiers with versions and times; the only place where rows become Delta."""
+    if isinstance(handle, forked.Handle):
+        return handle.append(data, transactions)
     from deltalake import write_deltalake
-    from deltalake.transaction import CommitProperties
+    from deltalake.transaction import CommitProperties, Transaction
 
     properties = CommitProperties(
-        custom_metadata={"isBlindAppend": True}, max_commit_retries=_COMMIT_RETRIES, app_transactions=list(transactions)
+        custom_metadata={"isBlindAppend": True},
+        max_commit_retries=_COMMIT_RETRIES,
+        app_transactions=[Transaction(*one) for one in transactions],
     )
     write_deltalake(handle, data, mode="append", schema_mode="merge", commit_properties=properties)
 
@@ -120,13 +129,13 @@ class Table(Generic[R]):
         self._commits = self._last_seq = 0
         self._compact_at = _COMPACT_AT + random.randrange(_COMPACT_AT // 2)
         self._pid = os.getpid()
+        self._left: list[Any] = []
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
     def snapshot(self, fresh: bool = False) -> Snapshot:
         """The table as it is now, with ``fresh`` through a new handle; opening it writes nothing."""
-        if os.getpid() != self._pid:
-            raise StorageError(_FORKED)
+        self._settle()
         mine = self._reading
         mine.reads = getattr(mine, "reads", 0) + 1
         handle = getattr(mine, "handle", None) if mine.reads % _REOPEN_EVERY and not fresh else None
@@ -193,15 +202,10 @@ class Table(Generic[R]):
 
     def commit(self, batch: Batch[R]) -> None:
         """Commit a batch, exactly once, however often it is handed over."""
-        from deltalake.transaction import Transaction
-
         if not len(batch.rows):
             return
         kept = batch.rows if hasattr(batch.rows, "schema") else rows.one_per_key(self.row_type, batch.rows)
-        if os.getpid() != self._pid:
-            from sparkml_lifecycle.lake.forked import append_elsewhere
-
-            return append_elsewhere(self.storage, self.row_type, kept)
+        self._settle()
 
         def once(handle: Any) -> None:
             if batch.tried and self._count(
@@ -216,7 +220,7 @@ class Table(Generic[R]):
                 data = rows.stamped(self.row_type, kept, at=self.now(), **stamps)
             else:
                 data = rows.to_arrow(self.row_type, kept, **stamps)
-            commit_rows(handle, data, [Transaction(self.writer.id, batch.seq, int(time.time() * 1000))])
+            commit_rows(handle, data, [(self.writer.id, batch.seq, int(time.time() * 1000))])
 
         with self._lock:
             self._insist(once)
@@ -236,10 +240,7 @@ class Table(Generic[R]):
         list of rows
             What was committed.
         """
-        from deltalake.transaction import Transaction
-
-        if os.getpid() != self._pid:
-            raise StorageError(_FORKED)
+        self._settle()
         claim = uuid.uuid4().hex
         landed = f"claim = {literal(claim)}"
         done: list[R] = []
@@ -257,9 +258,8 @@ class Table(Generic[R]):
             done = [replace(row, **stamps) for row in change.rows]  # type: ignore[arg-type]
             tried = True
             # without last_updated, so that claims never expire
-            commit_rows(
-                handle, rows.to_arrow(self.row_type, done), [Transaction(k, v) for k, v in change.identifiers.items()]
-            )
+            identifiers = [(name, version, None) for name, version in change.identifiers.items()]
+            commit_rows(handle, rows.to_arrow(self.row_type, done), identifiers)
             self._last_seq = seq
 
         if not issubclass(self.row_type, ClaimedRow):
@@ -309,6 +309,15 @@ class Table(Generic[R]):
             if file["size_bytes"] >= compaction.SMALL_BYTES:
                 self.sum_up(compaction.read(self.storage, file["path"], rows.schema(self.row_type)), file["path"])
 
+    def _settle(self) -> None:
+        """In a forked child, leave what belongs to the parent: its handles, which may not even be freed here, and its locks."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._left += [self._handle, self._reading]
+        self._handle, self._reading, self._lock = None, threading.local(), threading.RLock()
+        self._commits = self._last_seq = 0
+
     def _insist(self, once: Callable[[Any], None]) -> None:
         for attempt in range(_ATTEMPTS):
             try:
@@ -336,6 +345,8 @@ class Table(Generic[R]):
         return self._handle
 
     def _open(self) -> Any:
+        if forked.is_forked():
+            return forked.Handle.open(self.storage.delta_uri, self.storage.delta_options())
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
@@ -347,28 +358,32 @@ class Table(Generic[R]):
             raise StorageError(f"Cannot open the table {self.storage.uri!r}: {type(error).__name__}.") from None
 
     def _create(self) -> Any:
-        from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
         statistics = ",".join(rows.statistics_columns(self.row_type))
         if self.storage.is_local:
             self.storage.local_path.mkdir(parents=True, exist_ok=True)
         try:
-            return DeltaTable.create(
-                self.storage.delta_uri,
-                rows.schema(self.row_type),
-                mode="error",
-                storage_options=self.storage.delta_options(),
-                configuration={**_PROPERTIES, "delta.dataSkippingStatsColumns": statistics},
-            )
+            return self._new(rows.schema(self.row_type), {**_PROPERTIES, "delta.dataSkippingStatsColumns": statistics})
         except DeltaError:
             there = self._open()
             if there is None:
                 raise
             return there
 
+    def _new(self, schema: Any, configuration: Mapping[str, str]) -> Any:
+        uri, options = self.storage.delta_uri, self.storage.delta_options()
+        if forked.is_forked():
+            return forked.Handle.create(uri, schema, options, configuration)
+        from deltalake import DeltaTable
+
+        return DeltaTable.create(uri, schema, mode="error", storage_options=options, configuration=configuration)
+
     def _after_commit(self) -> None:
         self._commits += 1
+        if forked.is_forked():
+            # tidying goes on in other processes
+            return
         if self._commits % 10 == 0 and self._handle is not None:
             small = len(compaction.small_files(self._handle))
             if small >= self._compact_at:

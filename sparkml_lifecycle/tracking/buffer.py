@@ -65,6 +65,7 @@ class Buffer:
             self._count += len(rows)
             if self._thread is None:
                 self._closed = False
+                _flush_when_multiprocessing_ends()
                 self._thread = threading.Thread(target=self._run, name="sparkml-flusher", daemon=True)
                 self._thread.start()
             if was_empty or urgent or self._count >= self._points:
@@ -190,6 +191,15 @@ def _flush_at_exit() -> None:
             buffer.flush()
         except Exception as error:  # nobody is left to catch it, so it is said
             print(f"sparkml_lifecycle: not everything that was logged is in the lake. {error}", file=sys.stderr)
+
+
+def _flush_when_multiprocessing_ends() -> None:
+    # its children leave without exit handlers, but run their finalizers
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        from multiprocessing import util
+
+        util.Finalize(None, _flush_at_exit, exitpriority=100)
 
 
 def _forget_in_child() -> None:

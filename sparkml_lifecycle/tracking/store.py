@@ -1,9 +1,11 @@
 """Runs and what they log, over a lake. Logging costs microseconds; what is read includes what this process has logged."""
 
 import functools
+import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -59,6 +61,7 @@ class TrackingStore:
         self._runs: dict[str, RunRow] = {}
         self._params: dict[str, dict[str, str]] = {}
         self._lock = threading.RLock()
+        _open.add(self)
 
     # -- runs ------------------------------------------------------------------------------------------------------------
 
@@ -93,7 +96,8 @@ class TrackingStore:
         rows: list[Row] = [tag_row(self._now(), run_id, key, value) for key, value in said.items()]
         self._runs[run_id] = row
         self._params[run_id] = {}
-        self._buffer.add([*rows, row], urgent=True)
+        # in a Spark task a run is mostly short, and all of it is committed at its end
+        self._buffer.add([*rows, row], urgent=not _in_spark_task())
         if self._at_once(run_id, None):
             self.flush()
         return run_of(self.lake, row, RunData({}, {}, {key: str(value) for key, value in said.items()}))
@@ -420,7 +424,7 @@ class TrackingStore:
         if synchronous is not None:
             return synchronous
         # Spark's Python workers leave without exit handlers; only a `with start_run()` would flush in time
-        return "pyspark" in sys.modules and run_id not in current.own_runs() and _in_spark_task()
+        return run_id not in current.own_runs() and _in_spark_task()
 
 
 @dataclass(frozen=True)
@@ -451,9 +455,23 @@ def _metric(row: MetricRow) -> Metric:
 
 
 def _in_spark_task() -> bool:
+    if "pyspark" not in sys.modules:
+        return False
     from pyspark import TaskContext
 
     return TaskContext.get() is not None
+
+
+_open: "weakref.WeakSet[TrackingStore]" = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    # another thread of the parent may have held a lock when it forked
+    for store in list(_open):
+        store._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 @functools.lru_cache(maxsize=64)
