@@ -167,7 +167,9 @@ def start_run(
         context = _context()
         if parent:
             context["mlflow.parentRunId"] = client.get_run(parent).info.run_id if parent_run_id else parent
-        run = client.create_run(experiment_id or _experiment_id(), tags={**context, **said}, run_name=run_name)
+        run = client.store.create_run(
+            experiment_id or _experiment_id(), run_name, {**context, **said}, synchronous=False
+        )
     current.push_run(run.info.run_id)
     return ActiveRun(run.info, run.data, run.inputs)
 

@@ -72,6 +72,7 @@ class TrackingStore:
         tags: Mapping[str, Any] | None = None,
         start_time: int | None = None,
         user_id: str | None = None,
+        synchronous: bool | None = None,
     ) -> Run:
         """Begin a run; its row is on its way at once, in the background."""
         experiment = self.experiments.row(experiment_id)
@@ -98,7 +99,7 @@ class TrackingStore:
         self._params[run_id] = {}
         # in a Spark task a run is mostly short, and all of it is committed at its end
         self._buffer.add([*rows, row], urgent=not _in_spark_task())
-        if self._at_once(run_id, None):
+        if self._at_once(run_id, synchronous):
             self.flush()
         return run_of(self.lake, row, RunData({}, {}, {key: str(value) for key, value in said.items()}))
 
