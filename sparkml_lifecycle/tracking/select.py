@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
+from string import punctuation
 from typing import Any
 
 from sparkml_lifecycle.entities import LifecycleStage, ViewType
@@ -207,7 +208,7 @@ def _compared(column: Any, operator: str, value: Any) -> Any:
 def _pattern(text: str) -> str:
     # only % and _ are special to MLflow's LIKE
     parts = {"%": ".*", "_": "."}
-    return r"(?s)\A" + "".join(parts.get(c) or re.sub(r"([^\w\s])", r"\\\1", c, flags=re.ASCII) for c in text) + r"\z"
+    return r"(?s)\A" + "".join(parts.get(c) or (f"\\{c}" if c in punctuation else c) for c in text) + r"\z"
 
 
 def _comes_after(keys: Sequence[Any], orders: Sequence[Order], place: Sequence[Any]) -> Any:
