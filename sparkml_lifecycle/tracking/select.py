@@ -3,7 +3,6 @@
 Only keys and ids become query text; values are compared in memory, with SQL's rules for null.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime

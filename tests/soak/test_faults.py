@@ -1,0 +1,30 @@
+"""The faults of tests/tracking/test_faults.py, many times: ``make soak``."""
+
+import pytest
+
+from tests.tracking import faults
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture
+def uri(tmp_path):
+    return str(tmp_path / "lake")
+
+
+def test_twenty_killed_writers(uri):
+    assert faults.killed_writers(uri, 20) > 0
+
+
+def test_twenty_killed_compactions(uri):
+    faults.killed_compactions(uri, 20)
+
+
+@pytest.mark.parametrize(("compactors", "writers", "runs"), [(4, 4, None), (0, 8, None), (0, 8, 1), (4, 8, 1)])
+def test_a_crowd_for_half_a_minute(uri, compactors, writers, runs, capsys):
+    points, commits = faults.crowd(uri, 30, compactors, writers, runs)
+    with capsys.disabled():
+        shared = "each its own run" if runs is None else "one run"
+        print(
+            f"\n{writers} writers, {compactors} compactors, {shared}: {points:,.0f} points/s, {commits:.1f} commits/s"
+        )
