@@ -41,6 +41,7 @@ def app() -> Any:
         raise MissingLibrary(
             "The command line needs typer and rich, which are not installed: pip install 'sparkml-lifecycle[cli]'."
         ) from error
+    from sparkml_lifecycle.cli import experiments, runs
     from sparkml_lifecycle.cli.demo import demo
     from sparkml_lifecycle.cli.doctor import doctor
 
@@ -48,6 +49,8 @@ def app() -> Any:
     made.callback()(_options)
     made.command()(doctor)
     made.command()(demo)
+    made.add_typer(experiments.commands, name="experiments")
+    made.add_typer(runs.commands, name="runs")
     return made
 
 

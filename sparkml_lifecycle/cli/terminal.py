@@ -1,6 +1,8 @@
 """What commands print with: one console, and steps that say what they do and how long it took."""
 
+import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -11,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.tree import Tree
 
 _WIDTH_OF_A_FILE = 140
+_WIDEST = 100_000
+_NARROWEST = 8
+# a tag's value could move the cursor or colour the terminal; line breaks and tabs are harmless
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def console() -> "Console":
@@ -70,19 +77,94 @@ def tick(to: "Console", what: str, seconds: float | None = None) -> None:
     to.print(Text.assemble(("✓ ", "green"), what, (took, "dim")), soft_wrap=True)
 
 
-def table(title: str, *columns: str, numbers: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> "Table":
-    """An empty table; the columns named in ``numbers`` are set to the right, those in ``whole`` are never broken."""
+def table(
+    title: str, *columns: str, numbers: tuple[str, ...] = (), whole: tuple[str, ...] = (), widest: int | None = None
+) -> "Table":
+    """An empty table.
+
+    Parameters
+    ----------
+    title : str
+    columns : str
+        Their headings.
+    numbers : tuple of str
+        The columns that are set to the right and never broken.
+    whole : tuple of str
+        The columns that are never broken, such as ids.
+    widest : int, optional
+        How wide the other columns may grow before their texts take several lines.
+    """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(title=f"\n{title}", title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    made = Table(
+        title=Text(f"\n{_visible(title)}"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        title_style="bold",
+        pad_edge=False,
+    )
     for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", no_wrap=column in whole)
+        unbroken = column in whole or column in numbers
+        made.add_column(
+            Text(_visible(column)), justify="right" if column in numbers else "left", no_wrap=unbroken, overflow="fold",
+            max_width=None if unbroken else widest,
+        )  # fmt: skip
     return made
 
 
-def row(to: "Table", *cells: Any) -> None:
-    """Add a row of plain texts: a cell's own brackets are no markup."""
+def row(to: "Table", *cells: Any, style: str | None = None) -> None:
+    """Add a row of plain texts: a cell's own brackets are no markup, and its control characters do nothing."""
     from rich.text import Text
 
-    to.add_row(*(Text(str(cell)) for cell in cells))
+    texts = [Text(_visible(str(cell))) for cell in cells]
+    for column, text in zip(to.columns, texts, strict=True):
+        if column.no_wrap:
+            column.min_width = max(column.min_width or 0, text.cell_len)
+    to.add_row(*texts, style=style)
+
+
+def pairs(title: str, *rows: tuple[str, Any]) -> "Table":
+    """A table of names and values without headings; the values are never broken."""
+    made = table(title, "", " ", whole=("", " "))
+    made.show_header = False
+    for cells in rows:
+        row(made, *cells)
+    return made
+
+
+def show(*parts: "Table | Tree | str") -> None:
+    """Print tables and lines; in a file or pipe as wide as they are, on a terminal never narrower than their ids and numbers."""
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
+    for part in parts:
+        to = console()
+        if isinstance(part, str):
+            to.print(_visible(part), soft_wrap=True, markup=False)
+            continue
+        if isinstance(part, Table) and isinstance(part.title, Text):
+            # a title would be broken where the table is narrower
+            to.print(Text(part.title.plain.strip(), "bold"), soft_wrap=True)
+            part.title = None
+        if to.is_terminal:
+            if isinstance(part, Table):
+                to.width = max(to.width, sum((column.min_width or _NARROWEST) + 2 for column in part.columns))
+            to.print(part)
+            continue
+        to.width = max(to.width, Measurement.get(to, to.options.update(max_width=_WIDEST), part).maximum)
+        with to.capture() as printed:
+            to.print(part)
+        to.print("\n".join(map(str.rstrip, printed.get().splitlines())), soft_wrap=True, markup=False)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document and nothing else; what is no number in it must be text already."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(document, indent=2, ensure_ascii=not unicode, allow_nan=False), flush=True)
+
+
+def _visible(text: str) -> str:
+    return _CONTROL.sub(lambda found: chr(0x2400 + ord(found[0])) if ord(found[0]) < 32 else "�", text)
