@@ -46,11 +46,9 @@ def list_experiments(
     view = named.view(deleted, everything)
     client = named.client(lake)
     found = client.all_experiments(view, text)
-    runs = count_runs(client, found)
+    runs = count_runs(client, found, deleted=as_json)
     if as_json:
-        return terminal.print_json(
-            {"experiments": [_document(one, runs[one.experiment_id].total) for one in found], "lake": client.tracking_uri}
-        )  # fmt: skip
+        return terminal.print_json({"experiments": [_document(one, runs[one.experiment_id]) for one in found]})
     if not found:
         return terminal.show(f"No {'deleted ' if deleted else ''}experiments{' like that' if text else ''}.")
     state = () if view is ViewType.ACTIVE_ONLY else ("state",)
@@ -73,8 +71,7 @@ def show(
     one = named.experiment(client, name_or_id)
     runs = count_runs(client, [one], deleted=True)[one.experiment_id]
     if as_json:
-        counted = {"total": runs.total, "by_status": dict(runs.by_status), "deleted": runs.deleted}
-        return terminal.print_json({**_document(one, None), "runs": counted})
+        return terminal.print_json(_document(one, runs))
     by_status = ", ".join(f"{count} {status}" for status, count in sorted(runs.by_status.items()))
     rows = [
         ("id", one.experiment_id),
@@ -207,7 +204,7 @@ def _counted(client: "LifecycleClient", ids: Sequence[str], view: ViewType) -> C
     return found
 
 
-def _document(one: Experiment, runs: int | None) -> dict[str, Any]:
+def _document(one: Experiment, runs: Runs) -> dict[str, Any]:
     return {
         "experiment_id": one.experiment_id,
         "name": one.name,
@@ -216,7 +213,7 @@ def _document(one: Experiment, runs: int | None) -> dict[str, Any]:
         "last_update_time": shown.iso(one.last_update_time),
         "artifact_location": one.artifact_location,
         "tags": dict(one.tags),
-        "runs": runs,
+        "runs": {"total": runs.total, "by_status": dict(runs.by_status), "deleted": runs.deleted},
     }
 
 
@@ -228,4 +225,6 @@ def _tag(text: str) -> tuple[str, str]:
 
 
 def _done(as_json: bool, document: dict[str, Any], said: str) -> None:
-    terminal.print_json(document) if as_json else terminal.show(said)
+    if as_json:
+        return terminal.print_json(document)
+    terminal.show(said)

@@ -28,7 +28,7 @@ RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run id, or four or more digits of its beginning or end.")
 ]
 RunsArgument = Annotated[
-    list[str], typer.Argument(metavar="RUN...", help="Run ids, or four or more digits of the beginning or end of each.")
+    list[str], typer.Argument(metavar="RUN", help="Run ids, or four or more digits of the beginning or end of each.")
 ]
 _LAKE_FILE = "lake.json"
 

@@ -1,10 +1,11 @@
 """Runs as tables and trees for people, and as JSON for programs."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from sparkml_lifecycle.cli import shown, terminal
 from sparkml_lifecycle.cli.comparison import Line
+from sparkml_lifecycle.cli.terminal import Column
 from sparkml_lifecycle.entities import FileInfo, LifecycleStage, Metric, MetricSummary, Run
 
 if TYPE_CHECKING:
@@ -14,50 +15,44 @@ if TYPE_CHECKING:
 _WIDEST, _WIDEST_VALUE, _WIDEST_HEADING = 60, 100, 20
 
 
-def runs_table(
-    title: str,
-    runs: Sequence[Run],
-    experiments: Mapping[str, str],
-    columns: Mapping[str, Sequence[Any]],
-    numbered: bool = False,
-) -> "Table":
-    """A line for each run.
+def run_columns(
+    runs: Sequence[Run], experiments: Mapping[str, str], logged: Mapping[str, Sequence[Any]], chosen: bool = False
+) -> list[Column]:
+    """What is shown of runs, a line for each.
 
     Parameters
     ----------
-    title : str
     runs : sequence of Run
     experiments : dict of str to str
         Names by id, shown where there is any.
-    columns : dict of str to sequence
+    logged : dict of str to sequence
         Logged values, such as ``metrics.auc``, one for each run.
-    numbered : bool
-        Whether runs are numbered from 1.
+    chosen : bool
+        Whether the user chose what is logged, so that none of it may be left out.
     """
-    headings = _headings(list(columns))
-    metrics = [name.startswith("metrics.") for name in columns]
-    own = [
-        *(["#"] if numbered else []),
-        "run id",
-        "name",
-        *(["experiment"] if experiments else []),
-        "status",
-        "started",
-        "took",
+
+    def column(
+        name: str, cell: Callable[[Run], str], kind: Literal["whole", "text"] = "text", spare: int = 0
+    ) -> Column:
+        return Column(name, name, tuple(map(cell, runs)), kind, spare)
+
+    columns = [
+        column("run id", lambda run: run.info.run_id, "whole"),
+        column("name", lambda run: shown.line(run.info.run_name)),
+        column("experiment", lambda run: shown.line(experiments.get(run.info.experiment_id)), spare=1),
+        column("status", status, "whole"),
+        column("started", lambda run: shown.moment(run.info.start_time), "whole", spare=98),
+        column("took", lambda run: shown.took(run.info.start_time, run.info.end_time), "whole", spare=99),
     ]
-    table = terminal.table(
-        title, *own, *headings, whole=("#", "run id", "status", "started", "took"), widest=_WIDEST,
-        numbers=tuple(heading for heading, is_metric in zip(headings, metrics, strict=True) if is_metric),
-    )  # fmt: skip
-    for row, run in enumerate(runs):
-        info = run.info
-        cells = [*([row + 1] if numbered else []), info.run_id, shown.line(info.run_name)]
-        cells += [shown.line(experiments.get(info.experiment_id))] if experiments else []
-        cells += [status(run), shown.moment(info.start_time), shown.took(info.start_time, info.end_time)]
-        for values, is_metric in zip(columns.values(), metrics, strict=True):
-            cells.append(shown.number(values[row]) if is_metric else shown.line(values[row]))
-        terminal.row(table, *cells)
-    return table
+    if not experiments:
+        del columns[2]
+    for place, (heading, (name, values)) in enumerate(zip(_headings(list(logged)), logged.items(), strict=True)):
+        spare = 0 if chosen else 2 + place
+        if name.startswith("metrics."):
+            columns.append(Column(name, heading, tuple(map(shown.number, values)), "number", spare))
+        else:
+            columns.append(Column(name, heading, tuple(map(shown.line, values)), "text", spare))
+    return columns
 
 
 def status(run: Run) -> str:

@@ -22,12 +22,12 @@ _SHOWN_POINTS, _SHOWN_FILES = 100, 200
 
 ExperimentsOption = Annotated[
     list[str] | None,
-    typer.Option("--experiment", "-e", metavar="NAME_OR_ID", help="Only runs of this one; may be given several times. [default: all]"),
+    typer.Option("--experiment", "-e", metavar="NAME_OR_ID", help="Only runs of this one; may be given several times. Else of all."),
 ]  # fmt: skip
 LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many runs.")]
 OrderOption = Annotated[
     list[str] | None,
-    typer.Option("--order-by", metavar="KEY [asc|desc]", help="Such as 'metrics.auc desc'; several, or joined by commas. [default: the latest first]"),
+    typer.Option("--order-by", metavar="KEY [asc|desc]", help="Such as 'metrics.auc desc'; several, or joined by commas. Else the latest first."),
 ]  # fmt: skip
 OnlyOption = Annotated[
     list[str] | None,
@@ -90,8 +90,8 @@ def search_runs(
     columns = search.columns(client, asked, found.runs)
     if as_json:
         return _print_found(asked, found, [search.logged(columns, row) for row in range(len(found.runs))])
-    _show_found(asked, found, columns, "No runs like that.")
-    hidden = {key for run in found.runs for key in run.data.metrics if f"metrics.{key}" not in columns}
+    visible = _show_found(asked, found, columns, "No runs like that.")
+    hidden = {key for run in found.runs for key in run.data.metrics if f"metrics.{key}" not in visible}
     if asked.only is None and hidden:
         terminal.show(f"Not shown: {shown.several(len(hidden), 'metric')}. --only chooses columns, --json gives all.")
 
@@ -128,7 +128,7 @@ def history(
     metric: Annotated[str, typer.Argument(metavar="METRIC", help="The metric's key.")],
     limit: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help=f"Only the last N points. [default: {_SHOWN_POINTS}, all with --json]"),
+        typer.Option(min=1, metavar="N", help=f"Only the last N points. Else {_SHOWN_POINTS}, and with --json all."),
     ] = None,
     lake: named.LakeOption = None,
     as_json: named.JsonOption = False,
@@ -163,14 +163,15 @@ def compare(
     client = named.client(lake)
     ids = list(dict.fromkeys(client.complete_run_id(one) for one in runs))
     if len(ids) < 2:
-        raise typer.BadParameter("Name two different runs or more.", param_hint="RUN...")
+        raise typer.BadParameter("Name two different runs or more.", param_hint="RUN")
     found = [client.get_run(one) for one in ids]
     names = {one: client.get_experiment(one).name for one in {run.info.experiment_id for run in found}}
     lines = list(comparison.lines(found))
     picked = [line for line in lines if everything or line.differs]
     if as_json:
         return terminal.print_json(shown.plain(run_tables.compared(found, names, picked)))
-    terminal.show(run_tables.runs_table("Runs", found, names, {}, numbered=True))
+    places = terminal.Column("#", "#", tuple(str(place) for place in range(1, len(found) + 1)), "number")
+    terminal.show(terminal.lines("Runs", terminal.fitting([places, *run_tables.run_columns(found, names, {})])))
     if picked:
         title = "Params and metrics" if everything else "What differs"
         terminal.show(run_tables.comparison_table(title, found, picked))
@@ -233,7 +234,7 @@ def export_runs(
     experiment: ExperimentsOption = None,
     order_by: OrderOption = None,
     only: OnlyOption = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many runs. [default: all]")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many runs. Else all.")] = None,
     as_of: AsOfOption = None,
     deleted: named.DeletedOption = False,
     everything: named.AllOption = False,
@@ -259,7 +260,7 @@ def export_runs(
 def artifacts(
     run: named.RunArgument,
     path: Annotated[
-        str, typer.Argument(metavar="[PATH]", help="A file or directory among them.", show_default=False)
+        str, typer.Argument(metavar="PATH", help="A file or directory among them.", show_default=False)
     ] = "",
     download: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Copy them into this directory, which is made if need be.")
@@ -316,14 +317,18 @@ def _print_found(asked: search.Asked, found: search.Found, data: Sequence[dict[s
     terminal.print_json(shown.plain({"runs": runs, "more": found.more}))
 
 
-def _show_found(asked: search.Asked, found: search.Found, columns: dict[str, list[Any]], nothing: str) -> None:
+def _show_found(asked: search.Asked, found: search.Found, logged: dict[str, list[Any]], nothing: str) -> set[str]:
+    """Print what was found; returns the columns for which there was room."""
     if not found.runs:
-        return terminal.show(nothing)
+        terminal.show(nothing)
+        return set()
     title = f"Runs of {next(iter(asked.experiments.values()))}" if len(asked.experiments) == 1 else "Runs"
     names = asked.experiments if len(asked.experiments) > 1 else {}
-    terminal.show(run_tables.runs_table(title, found.runs, names, columns))
+    columns = terminal.fitting(run_tables.run_columns(found.runs, names, logged, chosen=asked.only is not None))
+    terminal.show(terminal.lines(title, columns))
     if found.more:
-        terminal.show(f"There are more than these {len(found.runs)} runs: --limit N shows more.")
+        terminal.show(f"There are more than these {shown.several(len(found.runs), 'run')}: --limit N shows more.")
+    return {column.name for column in columns}
 
 
 def _ids(runs: Sequence[Run]) -> list[str]:
