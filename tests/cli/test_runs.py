@@ -1,9 +1,11 @@
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -318,3 +320,29 @@ def test_output_is_one_document_whatever_the_encoding(runs):
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout)["runs"][0]["experiment_name"] == "Größen [beta]"
+
+
+def _readme():
+    section = (Path(__file__).parent.parent.parent / "README.md").read_text().split("## Command line")[1]
+    block = section.split("```bash\n")[1].split("```")[0]
+    # whether jq is installed is not ours to say
+    return [shlex.split(line.partition(" | ")[0], comments=True) for line in block.splitlines()]
+
+
+def test_the_readmes_commands_run(lake, sparkml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    client = LifecycleClient(lake)
+    experiment, ids = client.create_experiment("ATTRI_PRO"), {}
+    for variable in ("$RUN", "$OTHER"):
+        ids[variable] = run_id = client.create_run(experiment).info.run_id
+        for key in ("mae", "november_mae"):
+            client.log_metric(run_id, key, 13.5)
+        client.log_text(run_id, "hello", "model/MLmodel")
+        client.set_terminated(run_id)
+    for command, *arguments in _readme():
+        assert command == "sparkml"
+        said = sparkml(*(ids.get(one, one) for one in arguments))
+        assert (said.code, said.err) == (0, ""), arguments
+        assert said.out
+    assert (tmp_path / "here" / "model" / "MLmodel").is_file()
+    assert pq.read_table(tmp_path / "best.parquet").num_rows == 2
