@@ -327,7 +327,7 @@ def _show_found(asked: search.Asked, found: search.Found, logged: dict[str, list
     columns = terminal.fitting(run_tables.run_columns(found.runs, names, logged, chosen=asked.only is not None))
     terminal.show(terminal.lines(title, columns))
     if found.more:
-        terminal.show(f"There are more than these {shown.several(len(found.runs), 'run')}: --limit N shows more.")
+        terminal.show(f"{shown.several(len(found.runs), 'run')} shown, and there are more: --limit N.")
     return {column.name for column in columns}
 
 

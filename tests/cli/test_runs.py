@@ -68,7 +68,7 @@ def test_the_list_has_the_latest_first_and_tells_of_more(runs, ask):
         line.split()[0] for line in said.out.splitlines() if line.strip()[:3].isalnum() and len(line.split()[0]) == 32
     ]
     assert ids == [runs[1]["Übung"], runs[1]["endless"]]
-    assert "There are more than these 2 runs" in said.out
+    assert "2 runs shown, and there are more" in said.out
     assert "Größen [beta]" in said.out
     assert _names(ask("list", "--experiment", "churn", "--json")) == ["endless", "broken", "large", "small"]
     assert _names(ask("list", "-e", "1", "-e", "2", "--limit", 1, "--json")) == ["Übung"]
@@ -314,12 +314,16 @@ def test_a_pipe_that_closes_early_is_no_error_to_read(runs, lake):
         assert process.returncode not in (0, None)
 
 
-def test_output_is_one_document_whatever_the_encoding(runs):
-    command = [sys.executable, "-c", "from sparkml_lifecycle.cli import main; main()", "runs", "list", "--json"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "SPARKML_TRACKING_URI": runs[0]}
-    done = subprocess.run(command, env=environment, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert json.loads(done.stdout)["runs"][0]["experiment_name"] == "Größen [beta]"
+def test_what_an_encoding_cannot_say_is_escaped_in_json_and_replaced_in_tables(runs):
+    def listed(*more: str) -> bytes:
+        command = [sys.executable, "-c", "from sparkml_lifecycle.cli import main; main()", "runs", "list", *more]
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii", "SPARKML_TRACKING_URI": runs[0]}
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout
+
+    assert json.loads(listed("--json"))["runs"][0]["experiment_name"] == "Größen [beta]"
+    assert b"Gr??en [beta]" in listed()
 
 
 def _readme():
