@@ -84,6 +84,31 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class MetricSummary:
+    """What the points of one metric of a run come to.
+
+    Attributes
+    ----------
+    key : str
+    last : float
+        The value of the largest (step, timestamp, value), as in MLflow.
+    step : int
+        Its step.
+    timestamp : int
+        Its time, milliseconds since 1970.
+    smallest, largest : float or None
+        Over all points but NaN; None where all are NaN.
+    """
+
+    key: str
+    last: float
+    step: int
+    timestamp: int
+    smallest: float | None
+    largest: float | None
+
+
+@dataclass(frozen=True)
 class Param:
     """One parameter of a run; it never changes."""
 

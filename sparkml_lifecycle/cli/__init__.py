@@ -1,5 +1,6 @@
 """The command line, ``sparkml``; one file per noun."""
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         The process's own arguments where they are not given.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a terminal that cannot show a name still shows the rest
+            stream.reconfigure(errors="replace")
     try:
         app()(given, prog_name="sparkml")
     except LifecycleError as error:
@@ -41,6 +46,7 @@ def app() -> Any:
         raise MissingLibrary(
             "The command line needs typer and rich, which are not installed: pip install 'sparkml-lifecycle[cli]'."
         ) from error
+    from sparkml_lifecycle.cli import experiments, runs
     from sparkml_lifecycle.cli.demo import demo
     from sparkml_lifecycle.cli.doctor import doctor
     from sparkml_lifecycle.cli.maintain import gc, maintain
@@ -51,6 +57,8 @@ def app() -> Any:
     made.command()(demo)
     made.command()(maintain)
     made.command()(gc)
+    made.add_typer(experiments.commands, name="experiments")
+    made.add_typer(runs.commands, name="runs")
     return made
 
 

@@ -1,8 +1,9 @@
 """``LifecycleClient``: MLflow's client, by MLflow's names, over a lake."""
 
+import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sparkml_lifecycle.entities import (
     FileInfo,
     LifecycleStage,
     Metric,
+    MetricSummary,
     PagedList,
     Param,
     Run,
@@ -28,6 +30,9 @@ from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.store import TrackingStore, open_store
+
+_SHORTEST_PART, _CANDIDATES = 4, 5
+_PART_OF_RUN_ID = re.compile(f"[0-9a-f]{{{_SHORTEST_PART},31}}")
 
 
 class LifecycleClient:
@@ -109,6 +114,19 @@ class LifecycleClient:
         return self._store.experiments.search(
             ViewType(view_type), filter_string, order_by or (), max_results, page_token
         )
+
+    def all_experiments(
+        self, view_type: int = ViewType.ACTIVE_ONLY, filter_string: str | None = None
+    ) -> list[Experiment]:
+        """As :meth:`search_experiments`, all pages."""
+        found: list[Experiment] = []
+        token: str | None = None
+        while True:
+            page = self.search_experiments(view_type, filter_string=filter_string, page_token=token)
+            found += page
+            token = page.token
+            if token is None:
+                return found
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Hide an experiment; its runs stay and :meth:`restore_experiment` brings it back."""
@@ -230,6 +248,67 @@ class LifecycleClient:
         return self._store.search_table(
             ids, filter_string, ViewType(run_view_type), max_results, order_by or (), Only.of(only), as_of
         )
+
+    def search_table_pages(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str = "",
+        run_view_type: int = ViewType.ACTIVE_ONLY,
+        max_results: int = 100_000,
+        order_by: Sequence[str] | None = None,
+        only: Sequence[str] | None = None,
+        as_of: datetime | None = None,
+    ) -> Iterator[Any]:
+        """As :meth:`search_table`, in tables of up to 50,000 runs, for more than memory holds; each has its own runs' columns.
+
+        Yields
+        ------
+        pyarrow.Table
+        """
+        ids = [str(one) for one in experiment_ids]
+        return self._store.table_pages(
+            ids, filter_string, ViewType(run_view_type), max_results, order_by or (), Only.of(only), as_of
+        )
+
+    def complete_run_id(self, part: str) -> str:
+        """The run id that begins or ends with ``part``; deleted runs count, and a whole id is given back as it is.
+
+        Ids begin with the time, so those of one minute begin alike: their ends tell them apart.
+
+        Parameters
+        ----------
+        part : str
+            At least four hex digits.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        InvalidInput
+            If there are several, which the message names, or ``part`` cannot be one of an id.
+        """
+        text = part.strip().lower()
+        if uris.RUN_ID.fullmatch(text):
+            return text
+        if not _PART_OF_RUN_ID.fullmatch(text):
+            raise InvalidInput(
+                f"{part!r} is no run id: that has 32 hex digits, and at least {_SHORTEST_PART} from its beginning or end are "
+                f"needed. To find a run by its name: search for run_name = '{part}'."
+            )
+        ids = [one.experiment_id for one in self.all_experiments(ViewType.ALL)]
+        fitting = f"run_id LIKE '{text}%' OR run_id LIKE '%{text}'"
+        found = self.search_runs(ids, fitting, ViewType.ALL, max_results=_CANDIDATES)
+        if not found:
+            raise NotFound(f"There is no run whose id begins or ends with {part!r} in the lake {self._uri!r}.")
+        if len(found) > 1:
+            named = ", ".join(f"{run.info.run_id} ({run.info.run_name})" for run in found)
+            more = " and others" if found.token else ""
+            raise InvalidInput(f"{part!r} fits several runs: {named}{more}. Give more digits, or those at the end.")
+        return found[0].info.run_id
+
+    def get_metric_summaries(self, run_id: str, as_of: datetime | None = None) -> list[MetricSummary]:
+        """The last, smallest and largest value of each metric of a run, by key."""
+        return self._store.metric_summaries(run_id, as_of)
 
     # -- logging ---------------------------------------------------------------------------------------------------------
 

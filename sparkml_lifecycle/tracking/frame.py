@@ -26,6 +26,10 @@ def to_arrow(lake: Lake, rows: Any, found: Logged, only: Only) -> Any:
         wide = _wide(ids, table, "value", pa.float64() if kind == "metric" else pa.string())
         if kind == "metric" and not only.everything:
             wide = _extremes(ids, table, wide, only)
+        for field in only.fields or ():
+            if field.kind == kind != "metric" and field.key:
+                # who asks for a column by its name finds it, whether a run has it or not
+                wide.setdefault(field.key, pa.nulls(len(ids), pa.string()))
         columns |= {f"{kind}s.{key}": column for key, column in wide.items()}
     return pa.table(columns)
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from sparkml_lifecycle.entities import (
     DatasetInput,
     LifecycleStage,
     Metric,
+    MetricSummary,
     PagedList,
     Run,
     RunData,
@@ -292,6 +293,14 @@ class TrackingStore:
         page = paging.page(rows, size, page_token, (run_id, key), _point)
         return PagedList(map(_metric, page), page.token)
 
+    def metric_summaries(self, run_id: str, as_of: datetime | None = None) -> list[MetricSummary]:
+        """The last, smallest and largest value of each metric of a run, by key; the history is not read."""
+        self._flush_before_reading()
+        self._wait_for(run_id, as_of)
+        columns = ("key", "value", "step", "timestamp", "smallest", "largest")
+        rows = self._latest.where(f"run_id = {literal(run_id)}", as_of).select(columns).sort_by("key")
+        return [MetricSummary(*row.values()) for row in rows.to_pylist()]
+
     def search_runs(
         self,
         experiment_ids: Sequence[str],
@@ -319,16 +328,29 @@ class TrackingStore:
         """Up to ``max_results`` runs as one wide Arrow table; see :func:`sparkml_lifecycle.tracking.frame.to_arrow`."""
         import pyarrow as pa
 
-        pages = []
+        pages = self.table_pages(experiment_ids, filter_string, view, max_results, order_by, only, as_of)
+        return pa.concat_tables(pages, promote_options="default")
+
+    def table_pages(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None,
+        view: ViewType,
+        max_results: int,
+        order_by: Sequence[str],
+        only: Only,
+        as_of: datetime | None = None,
+    ) -> Iterator[Any]:
+        """As :meth:`search_table`, in tables of up to ``MAX_RESULTS`` runs, each with the columns that its own runs have."""
         token: str | None = None
         left = max_results
         while True:
             size = min(left, MAX_RESULTS)
             found = self.search(experiment_ids, filter_string, view, size, order_by, token, as_of, only)
-            pages.append(frame.to_arrow(self.lake, found.rows, found.logged, only))
+            yield frame.to_arrow(self.lake, found.rows, found.logged, only)
             left, token = left - size, found.token
             if token is None or left < 1:
-                return pa.concat_tables(pages, promote_options="default")
+                return
 
     def search(
         self,

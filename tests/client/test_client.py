@@ -1,13 +1,15 @@
 import json
 import os
+from functools import partialmethod
 
 import pandas as pd
 import pytest
 
 from sparkml_lifecycle import tracking
 from sparkml_lifecycle.client import LifecycleClient, MlflowClient
-from sparkml_lifecycle.entities import Metric, Param, RunTag, ViewType
+from sparkml_lifecycle.entities import Metric, MetricSummary, Param, RunTag, ViewType
 from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.tracking import store
 
 
 def test_mlflows_names_are_the_same_class():
@@ -161,3 +163,57 @@ def test_one_lake_for_runs_and_models(tmp_path):
     assert LifecycleClient(tmp_path, tmp_path).tracking_uri == str(tmp_path)
     with pytest.raises(InvalidInput, match="same lake"):
         LifecycleClient(tmp_path, tmp_path / "other")
+
+
+def test_a_run_id_is_completed_from_its_beginning_or_end(client, run_id):
+    other = client.create_run("1", run_name="other").info.run_id
+    client.delete_run(other)
+    assert client.complete_run_id(run_id[:31]) == run_id
+    assert client.complete_run_id(f" {other[-8:].upper()}") == other
+    # whether there is such a run is for whoever reads it
+    assert client.complete_run_id("f" * 32) == "f" * 32
+    with pytest.raises(InvalidInput, match=f"{other} .other.") as several:
+        client.complete_run_id(run_id[:4])
+    assert run_id in str(several.value)
+    with pytest.raises(NotFound, match="begins or ends with 'ffff'"):
+        client.complete_run_id("ffff")
+    for wrong in ("", "abc", "gbm_model", "%%%%"):
+        with pytest.raises(InvalidInput, match="run_name ="):
+            client.complete_run_id(wrong)
+
+
+def test_metrics_are_summed_up(client, run_id):
+    for step, value in enumerate((0.5, float("nan"), 0.25, 0.75)):
+        client.log_metric(run_id, "loss", value, step=step, timestamp=step)
+    client.log_metric(run_id, "auc", float("nan"), timestamp=7)
+    other = client.create_run("1").info.run_id
+    client.log_metric(other, "loss", 0.0)
+    auc, loss = client.get_metric_summaries(run_id)
+    assert (auc.key, str(auc.last), auc.smallest, auc.largest) == ("auc", "nan", None, None)
+    assert loss == MetricSummary("loss", last=0.75, step=3, timestamp=3, smallest=0.25, largest=0.75)
+    assert client.get_metric_summaries(client.create_run("1").info.run_id) == []
+    with pytest.raises(NotFound):
+        client.get_metric_summaries("f" * 32)
+
+
+def test_a_table_comes_in_pages_and_a_param_by_name_is_always_a_column(client, run_id, monkeypatch):
+    monkeypatch.setattr(store, "MAX_RESULTS", 2)
+    client.log_param(run_id, "depth", 6)
+    ids = [run_id, *(client.create_run("1").info.run_id for _ in range(4))]
+    pages = list(
+        client.search_table_pages(["1"], order_by=["start_time"], only=["params.depth", "tags.none"], max_results=4)
+    )
+    assert [page["run_id"].to_pylist() for page in pages] == [ids[:2], ids[2:4]]
+    assert [page["params.depth"].to_pylist() for page in pages] == [["6", None], [None, None]]
+    assert pages[0]["tags.none"].to_pylist() == [None, None]
+    assert client.search_table(["1"], only=["params.depth"])["params.depth"].null_count == 4
+
+
+def test_all_experiments_are_more_than_a_page(client, monkeypatch):
+    names = [f"e{number}" for number in range(3)]
+    for name in names:
+        client.create_experiment(name)
+    monkeypatch.setattr(
+        LifecycleClient, "search_experiments", partialmethod(LifecycleClient.search_experiments, max_results=1)
+    )
+    assert sorted(one.name for one in client.all_experiments()) == names
