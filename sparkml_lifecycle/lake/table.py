@@ -14,7 +14,7 @@ from sparkml_lifecycle.errors import LifecycleError, StorageError
 from sparkml_lifecycle.lake import compaction, log, order, rows
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.sql import latest, literal, name
-from sparkml_lifecycle.storage import Storage
+from sparkml_lifecycle.storage import Storage, redacted
 
 _REOPEN_EVERY = 50
 _COMPACT_AT = 100
@@ -30,11 +30,12 @@ _FORKED = "This process was forked from one that had used the lake, and cannot r
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes: a uuid of the writing process, a name, and the clock."""
+    """Who writes: a uuid of the writing process, a name, the clock, and the process that opened the lake (not a fork of it)."""
 
     id: str
     by: str
     clock: order.Clock = order.now
+    pid: int = field(default_factory=os.getpid)
 
 
 @dataclass
@@ -108,7 +109,7 @@ def query(snapshots: Sequence[Snapshot], sql: str) -> Any:
         found = pa.table(builder.execute(f"with {text}").read_all())
     except Exception as error:  # DataFusion's errors have no class of their own
         names = ", ".join(snapshot.row_type.TABLE for snapshot in snapshots)
-        raise StorageError(f"Cannot read {names} of the lake: {str(error).splitlines()[0][:300]}") from None
+        raise StorageError(f"Cannot read {names} of the lake: {redacted(str(error).splitlines()[0])[:300]}") from None
     plain = {pa.string_view(): pa.string(), pa.large_string(): pa.string(), pa.binary_view(): pa.binary()}
     return found.cast(pa.schema([pa.field(c.name, plain.get(c.type, c.type), c.nullable) for c in found.schema]))
 
@@ -158,7 +159,7 @@ class Table(Generic[R]):
         self._reading = threading.local()
         self._commits = self._last_seq = 0
         self._compact_at = _COMPACT_AT + random.randrange(_COMPACT_AT // 2)
-        self._pid = os.getpid()
+        self._pid = writer.pid
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -286,6 +287,8 @@ class Table(Generic[R]):
         return compaction.compact(self.storage, self.row_type) if self._open() is not None else 0
 
     def _insist(self, once: Callable[[Any], None]) -> None:
+        # a storage that cannot hold a lake stays so: that is not tried again
+        self._before_write()
         for attempt in range(_ATTEMPTS):
             try:
                 return once(self._write_handle())
@@ -297,7 +300,9 @@ class Table(Generic[R]):
                 if attempt == _ATTEMPTS - 1 or (attempt >= 3 and not _contention(error)):
                     if isinstance(error, StorageError):
                         raise
-                    shown = f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
+                    shown = (
+                        f"{type(error).__name__}: {redacted(str(error).splitlines()[0])[:300] if str(error) else ''}"
+                    )
                     raise StorageError(f"Cannot write to the table {self.storage.uri!r}: {shown}") from None
                 time.sleep(random.uniform(0.2, 1.0) * min(2.0, 0.02 * 2**attempt))
 
@@ -305,7 +310,6 @@ class Table(Generic[R]):
         if self._handle is not None and self._commits % _REOPEN_EVERY:
             self._handle.update_incremental()
             return self._handle
-        self._before_write()
         self._handle = self._open()
         if self._handle is None:
             self._handle = self._create()

@@ -1,0 +1,193 @@
+"""The ``pyarrow.fs`` file system of each kind of storage, how a file is written on it, and what its errors may say."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sparkml_lifecycle.errors import MissingLibrary, NotFound, StorageError
+from sparkml_lifecycle.storage.options import Options, account, is_true, redacted
+
+HADOOP = ("hdfs", "viewfs")
+
+
+@lru_cache(maxsize=32)
+def connect(scheme: str, host: str, options: Options) -> Any:
+    """The file system of a storage; ``options`` are the effective ones, under delta-rs' names."""
+    from pyarrow import fs
+
+    said = dict(options)
+    if scheme == "file":
+        return fs.LocalFileSystem()
+    if scheme == "s3":
+        endpoint = urlsplit(said.get("AWS_ENDPOINT_URL", ""))
+        return fs.S3FileSystem(
+            access_key=said.get("AWS_ACCESS_KEY_ID"),
+            secret_key=said.get("AWS_SECRET_ACCESS_KEY"),
+            session_token=said.get("AWS_SESSION_TOKEN"),
+            region=said.get("AWS_REGION"),
+            endpoint_override=endpoint.netloc or None,
+            scheme=endpoint.scheme or "https",
+            force_virtual_addressing=is_true(said.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST")),
+            proxy_options=said.get("proxy_url"),
+        )
+    if scheme == "gs":
+        return _google(fs, said)
+    if scheme == "abfss":
+        return _azure(fs, account(host), said)
+    return fs.PyFileSystem(fs.FSSpecHandler(hadoop(scheme, host, options)))
+
+
+@lru_cache(maxsize=32)
+def hadoop(scheme: str, host: str, options: Options) -> Any:
+    """The fsspec file system of ``hdfs:`` or ``viewfs:``; without a host the one that Hadoop's conf names."""
+    try:
+        from hdfs_native import fsspec  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise MissingLibrary("hdfs:// needs the library hdfs-native: pip install 'sparkml-lifecycle[hdfs]'.") from None
+    kind = fsspec.HdfsFileSystem if scheme == "hdfs" else fsspec.ViewfsFileSystem
+    name, _, port = host.partition(":")
+    return kind(host=name or None, port=int(port) if port else None, **dict(options))
+
+
+def _google(fs: Any, said: dict[str, str]) -> Any:
+    given = said.keys() & {"GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY"}
+    if given:
+        raise StorageError(
+            "The artifacts in gs: are read with Google's default credentials: set GOOGLE_APPLICATION_CREDENTIALS to the key's file "
+            "instead of the option service_account."
+        )
+    endpoint = urlsplit(said.get("GOOGLE_BASE_URL", ""))
+    return fs.GcsFileSystem(
+        anonymous=is_true(said.get("GOOGLE_SKIP_SIGNATURE")),
+        scheme=endpoint.scheme or None,
+        endpoint_override=endpoint.netloc or None,
+    )
+
+
+def _azure(fs: Any, name: str, said: dict[str, str]) -> Any:
+    endpoint = urlsplit(said.get("AZURE_STORAGE_ENDPOINT", ""))
+    places = {}
+    if endpoint.netloc:
+        # pyarrow puts the account before an authority that begins with a point, else behind it
+        blob = endpoint.netloc.removeprefix(name) if endpoint.netloc.startswith(f"{name}.") else endpoint.netloc
+        places = {
+            "blob_storage_authority": blob.replace(".dfs.", ".blob."),
+            "dfs_storage_authority": blob.replace(".blob.", ".dfs."),
+            "blob_storage_scheme": endpoint.scheme,
+            "dfs_storage_scheme": endpoint.scheme,
+        }
+    return fs.AzureFileSystem(
+        account_name=name,
+        account_key=said.get("AZURE_STORAGE_ACCOUNT_KEY"),
+        sas_token=said.get("AZURE_STORAGE_SAS_TOKEN"),
+        client_id=said.get("AZURE_STORAGE_CLIENT_ID"),
+        client_secret=said.get("AZURE_STORAGE_CLIENT_SECRET"),
+        tenant_id=said.get("AZURE_STORAGE_TENANT_ID"),
+        **places,
+    )
+
+
+@contextmanager
+def writing_local(path: str) -> Iterator[Any]:
+    """A stream into a local file, which appears whole or not at all."""
+    parent, _, name = path.rpartition("/")
+    os.makedirs(parent, exist_ok=True)
+    beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        with open(beside, "wb") as file:
+            yield file
+        os.replace(beside, path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_hadoop(files: Any, path: str) -> Iterator[Any]:
+    """A stream into a file of ``hdfs:``, where a file is seen while it grows: it is written beside and renamed."""
+    parent, _, name = path.rpartition("/")
+    beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        with files.open(beside, "wb") as stream:
+            yield stream
+        files.mv(beside, path, overwrite=True)
+    except BaseException:
+        with suppress(OSError):
+            files.rm_file(beside)
+        raise
+
+
+@contextmanager
+def writing_object(filesystem: Any, place: str) -> Iterator[Any]:
+    """A stream into an object, which appears when the stream is closed."""
+    try:
+        with filesystem.open_output_stream(place) as stream:
+            yield stream
+    except BaseException:
+        # closing the stream has made an object of what was written until then
+        with suppress(OSError):
+            filesystem.delete_file(place)
+        raise
+
+
+def link_new(path: Path, data: bytes) -> bool:
+    """Write a local file unless one is there: False where one was."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    with explained("write", str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(data)
+            os.link(beside, path)
+        except FileExistsError:
+            return False
+        finally:
+            beside.unlink(missing_ok=True)
+    return True
+
+
+def rename_new(files: Any, path: str, data: bytes) -> bool:
+    """Write a file of ``hdfs:`` unless one is there: False where one was; the NameNode decides."""
+    parent, _, name = path.rpartition("/")
+    beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        with files.open(beside, "wb") as stream:
+            stream.write(data)
+        files.mv(beside, path)
+    except FileExistsError:
+        with suppress(OSError):
+            files.rm_file(beside)
+        return False
+    return True
+
+
+@contextmanager
+def explained(what: str, shown: str) -> Iterator[None]:
+    """Turns a library's errors into ours."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFound(f"There is nothing at {shown!r}.") from None
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, StorageError):
+            raise
+        # the library's text may hold a signed URL, so only its kind and the local reason are shown
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else _reason(str(error))
+        raise StorageError(
+            f"Cannot {what} {shown!r}: {reason}. Check the place, the credentials and the network."
+        ) from None
+
+
+_KNOWN = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NETWORK_CONNECTION")
+
+
+def _reason(text: str) -> str:
+    for word in _KNOWN:
+        if word in text:
+            return word.lower().replace("_", " ")
+    if not text or "?" in text or "key" in text.lower():
+        return "the storage refused"
+    return redacted(text.splitlines()[0])[:300].rstrip(".")
