@@ -50,8 +50,15 @@ def hadoop(scheme: str, host: str, options: Options) -> Any:
     except ImportError:
         raise MissingLibrary("hdfs:// needs the library hdfs-native: pip install 'sparkml-lifecycle[hdfs]'.") from None
     kind = fsspec.HdfsFileSystem if scheme == "hdfs" else fsspec.ViewfsFileSystem
+
+    class Files(kind):  # type: ignore[misc,valid-type,unused-ignore]
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            # it is handed paths only; the library's own would cut a name at its "?" or "#"
+            return path
+
     name, _, port = host.partition(":")
-    return kind(host=name or None, port=int(port) if port else None, **dict(options))
+    return Files(host=name or None, port=int(port) if port else None, **dict(options))
 
 
 def _google(fs: Any, said: dict[str, str]) -> Any:

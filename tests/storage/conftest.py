@@ -11,6 +11,8 @@ import pytest
 from sparkml_lifecycle.storage import Storage, open_storage
 
 SECRET = "sesame-open"
+# what the same tests run on; each names a fixture
+KINDS = ["local", "s3", pytest.param("hdfs", marks=pytest.mark.slow)]
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,11 @@ def overwriting_s3() -> Iterator[Place]:
     """An S3 that ignores If-None-Match, as old look-alikes do."""
     with s3_server("ignore") as (_, front):
         yield Place("s3://bucket", s3_options(front))
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    from tests.storage.hdfs import cluster
+
+    with cluster(tmp_path_factory.mktemp("hdfs")) as uri:
+        yield Place(uri)
