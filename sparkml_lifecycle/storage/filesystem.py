@@ -34,6 +34,8 @@ def connect(scheme: str, host: str, options: Options) -> Any:
             scheme=endpoint.scheme or "https",
             force_virtual_addressing=is_true(said.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST")),
             proxy_options=said.get("proxy_url"),
+            # in the background pyarrow would hold all of a file that is read faster than it is sent
+            background_writes=False,
         )
     if scheme == "gs":
         return _google(fs, said)

@@ -19,7 +19,8 @@ from sparkml_lifecycle.storage import filesystem, signed
 from sparkml_lifecycle.storage import options as naming
 from sparkml_lifecycle.storage.filesystem import HADOOP, explained
 
-_CHUNK = 4 * 1024 * 1024
+# a read of S3 is a request
+_CHUNK = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sparkml_lifecycle.storage import Storage, open_storage
 
 SECRET = "sesame-open"
 # what the same tests run on; each names a fixture
-KINDS = ["local", "s3", pytest.param("hdfs", marks=pytest.mark.slow)]
+KINDS = ["local", "s3", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("hdfs", "azure"))]
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,13 @@ def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
     with cluster(tmp_path_factory.mktemp("hdfs")) as uri:
         yield Place(uri)
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[Place]:
+    from tests.storage.azurite import ACCOUNT, KEY, server
+
+    with server() as url:
+        place = Place(f"abfss://bucket@{ACCOUNT}.dfs.core.windows.net", {"account_key": KEY, "endpoint_url": url})
+        place.storage("x").arrow()[0].create_dir("bucket")
+        yield place

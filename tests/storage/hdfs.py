@@ -84,7 +84,7 @@ def _run(command: list[str], folder: Path) -> str:
 @contextmanager
 def cluster(root: Path) -> Iterator[str]:
     """A running HDFS whose files lie under ``root``; gives its URI and ends its two processes."""
-    name, *others = (_free_port() for _ in range(5))
+    name, *others = (free_port() for _ in range(5))
     java = _configured(root, name, others)
     formatted = subprocess.run(
         [*java, f"{_SERVER}.namenode.NameNode", "-format", "-nonInteractive"],
@@ -96,7 +96,7 @@ def cluster(root: Path) -> Iterator[str]:
         for server in ("namenode.NameNode", "datanode.DataNode"):
             log = stack.enter_context((root / f"{server}.log").open("w"))
             started.append(subprocess.Popen([*java, f"{_SERVER}.{server}"], cwd=root, stdout=log, stderr=log))
-            stack.callback(_end, started[-1])
+            stack.callback(end, started[-1])
         uri = f"hdfs://127.0.0.1:{name}"
         _wait_until_it_writes(uri, started, root)
         yield uri
@@ -138,7 +138,8 @@ def _wait_until_it_writes(uri: str, started: list["subprocess.Popen[bytes]"], ro
             time.sleep(0.3)
 
 
-def _end(server: "subprocess.Popen[bytes]") -> None:
+def end(server: "subprocess.Popen[bytes]") -> None:
+    """End a process that was started here, and wait for it."""
     server.terminate()
     try:
         server.wait(timeout=20)
@@ -147,7 +148,8 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
         server.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody uses now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
