@@ -38,7 +38,12 @@ def connect(scheme: str, host: str, options: Options) -> Any:
             background_writes=False,
         )
     if scheme == "gs":
-        return _google(fs, said)
+        endpoint = urlsplit(said.get("GOOGLE_BASE_URL", ""))
+        return fs.GcsFileSystem(
+            anonymous=is_true(said.get("GOOGLE_SKIP_SIGNATURE")),
+            scheme=endpoint.scheme or None,
+            endpoint_override=endpoint.netloc or None,
+        )
     if scheme == "abfss":
         return _azure(fs, account(host), said)
     return fs.PyFileSystem(fs.FSSpecHandler(hadoop(scheme, host, options)))
@@ -63,21 +68,6 @@ def hadoop(scheme: str, host: str, options: Options) -> Any:
     return Files(host=name or None, port=int(port) if port else None, **dict(options))
 
 
-def _google(fs: Any, said: dict[str, str]) -> Any:
-    given = said.keys() & {"GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY"}
-    if given:
-        raise StorageError(
-            "The artifacts in gs: are read with Google's default credentials: set GOOGLE_APPLICATION_CREDENTIALS to the key's file "
-            "instead of the option service_account."
-        )
-    endpoint = urlsplit(said.get("GOOGLE_BASE_URL", ""))
-    return fs.GcsFileSystem(
-        anonymous=is_true(said.get("GOOGLE_SKIP_SIGNATURE")),
-        scheme=endpoint.scheme or None,
-        endpoint_override=endpoint.netloc or None,
-    )
-
-
 def _azure(fs: Any, name: str, said: dict[str, str]) -> Any:
     endpoint = urlsplit(said.get("AZURE_STORAGE_ENDPOINT", ""))
     places = {}
@@ -99,6 +89,38 @@ def _azure(fs: Any, name: str, said: dict[str, str]) -> Any:
         tenant_id=said.get("AZURE_STORAGE_TENANT_ID"),
         **places,
     )
+
+
+def listed(files: Any, place: str, recursive: bool) -> list[Any]:
+    """What lies directly or anywhere below a place, directories included, as pyarrow's ``FileInfo``."""
+    from pyarrow.fs import FileInfo, FileSelector, FileType
+
+    if files.type_name != "gcs":
+        return list(files.get_file_info(FileSelector(place, allow_not_found=True, recursive=recursive)))
+    # in gs: pyarrow knows a directory only by an object that marks it, and tools other than pyarrow leave none
+    start = len(place.rstrip("/")) + 1
+    below = files.get_file_info(FileSelector(place, allow_not_found=True, recursive=True))
+    found = {one.path: one for one in below if recursive or "/" not in one.path[start:]}
+    for one in below:
+        names = one.path[start:].split("/")[:-1]
+        for depth in range(1, len(names) + 1 if recursive else min(len(names), 1) + 1):
+            directory = place.rstrip("/") + "/" + "/".join(names[:depth])
+            found.setdefault(directory, FileInfo(directory, FileType.Directory))
+    return list(found.values())
+
+
+def delete_directory(files: Any, place: str) -> None:
+    """Remove a directory with all it holds."""
+    from pyarrow.fs import FileSelector, FileType
+
+    if files.type_name != "gcs":
+        return files.delete_dir(place)
+    for one in files.get_file_info(FileSelector(place, allow_not_found=True, recursive=True)):
+        if one.type != FileType.Directory:
+            files.delete_file(one.path)
+    # all that is left is the object that marks it, which need not be there
+    with suppress(OSError):
+        files.delete_dir(place)
 
 
 @contextmanager

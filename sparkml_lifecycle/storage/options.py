@@ -55,9 +55,8 @@ TABLE: dict[str, tuple[Option, ...]] = {
         Option("virtual_hosted_style_request", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST",),
                ("force_virtual_addressing",)),
     ),
+    # pyarrow takes no service account: both libraries read GOOGLE_APPLICATION_CREDENTIALS, or ask the machine
     "gs": (
-        Option("service_account", "GOOGLE_SERVICE_ACCOUNT", (), ("service_account_path",), "fs.gs.auth.service.account.json.keyfile"),
-        Option("service_account_key", "GOOGLE_SERVICE_ACCOUNT_KEY"),
         Option("endpoint_url", "GOOGLE_BASE_URL", (), ("endpoint",), "fs.gs.storage.root.url"),
         Option("anonymous", "GOOGLE_SKIP_SIGNATURE"),
     ),

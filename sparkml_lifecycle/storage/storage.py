@@ -173,11 +173,11 @@ class Storage:
 
     def list(self, path: str = "", recursive: bool = False) -> list[StoredFile]:
         """What lies directly (or anywhere) below ``path``, sorted by path; empty where nothing is there."""
-        from pyarrow.fs import FileSelector, FileType
+        from pyarrow.fs import FileType
 
         files, place = self._place(path)
         with explained("list", self._shown(path)):
-            found = files.get_file_info(FileSelector(place, allow_not_found=True, recursive=recursive))
+            found = filesystem.listed(files, place, recursive)
         start = len(self._place("")[1].rstrip("/")) + 1
         files = [
             StoredFile(info.path[start:], info.type == FileType.Directory, info.size, (info.mtime_ns or 0) / 1e9)
@@ -247,7 +247,10 @@ class Storage:
             return
         files, place = self._place(path)
         with explained("delete", self._shown(path)):
-            (files.delete_dir if found.is_dir else files.delete_file)(place)
+            if found.is_dir:
+                filesystem.delete_directory(files, place)
+            else:
+                files.delete_file(place)
 
     def arrow(self, path: str = "") -> tuple[Any, str]:
         """The ``pyarrow.fs`` file system and the path in it, for readers and writers of Parquet."""
@@ -273,9 +276,9 @@ class Storage:
         if self.is_local:
             return filesystem.connect("file", "", ()), full
         scheme, host, place = self._parts(full)
-        # one connection for all buckets; an Azure container lies in the host too
-        at = host if scheme != "abfss" else f"@{host.partition('@')[2]}"
-        files = filesystem.connect(scheme, "" if scheme in ("s3", "gs") else at, self._connection())
+        # one connection for all buckets, and for all containers of an Azure account
+        at = {"s3": "", "gs": "", "abfss": f"@{host.partition('@')[2]}"}.get(scheme, host)
+        files = filesystem.connect(scheme, at, self._connection())
         return files, place if scheme in HADOOP else f"{host.partition('@')[0]}{place}"
 
     def _writing(self, files: Any, place: str) -> AbstractContextManager[Any]:

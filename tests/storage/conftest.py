@@ -12,7 +12,7 @@ from sparkml_lifecycle.storage import Storage, open_storage
 
 SECRET = "sesame-open"
 # what the same tests run on; each names a fixture
-KINDS = ["local", "s3", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("hdfs", "azure"))]
+KINDS = ["local", "s3", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("hdfs", "azure", "gcs"))]
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,11 @@ def azure() -> Iterator[Place]:
         place = Place(f"abfss://bucket@{ACCOUNT}.dfs.core.windows.net", {"account_key": KEY, "endpoint_url": url})
         place.storage("x").arrow()[0].create_dir("bucket")
         yield place
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[Place]:
+    from tests.storage.fakegcs import server
+
+    with server() as url:
+        yield Place("gs://bucket", {"endpoint_url": url, "anonymous": "true"})

@@ -21,6 +21,9 @@ DOMAIN = "s3.test"
 def proxy(server_port: int, mode: str) -> ThreadingHTTPServer:
     class Proxy(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # headers and body in one piece: in two, each answer waits 40 ms for an acknowledgement
+        wbufsize = -1
+        disable_nagle_algorithm = True
 
         def log_message(self, *_: object) -> None:
             return

@@ -29,7 +29,9 @@ storage.delete("big")
 
 # a server in memory that reads all of an object for each request sets the smaller size
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "size"), [("local", 1024 * _MIB), ("s3", 256 * _MIB), ("azure", 256 * _MIB)])
+@pytest.mark.parametrize(
+    ("kind", "size"), [("local", 1024 * _MIB), ("s3", 256 * _MIB), ("azure", 256 * _MIB), ("gcs", 160 * _MIB)]
+)
 def test_a_big_file_needs_little_memory(kind, size, tmp_path, request):
     place = Place(str(tmp_path / "store")) if kind == "local" else request.getfixturevalue(kind)
     source, target = tmp_path / "source", tmp_path / "target"

@@ -70,6 +70,7 @@ def test_files_and_directories_go_up_and_come_down(storage, tmp_path):
         storage.upload(tmp_path / "nothing", "x")
 
 
+@pytest.mark.parametrize("storage", ["local", "s3", pytest.param("hdfs", marks=pytest.mark.slow)], indirect=True)
 def test_a_new_file_has_one_winner(storage):
     won = []
     threads = [threading.Thread(target=lambda n=n: won.append(storage.write_new("new", b"%d" % n))) for n in range(6)]
