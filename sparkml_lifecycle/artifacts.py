@@ -42,12 +42,12 @@ def list_artifacts(
     tracking_uri: str | None = None,
 ) -> list[FileInfo]:
     """What lies directly below a URI, or below a path of a run's artifacts."""
+    client = LifecycleClient(tracking_uri)
     uri = uris.parse(_uri(artifact_uri, run_id, artifact_path))
     if isinstance(uri, uris.RunUri):
-        return LifecycleClient(tracking_uri).list_artifacts(uri.run_id, uri.path or None)
-    if isinstance(uri, uris.ModelUri):
-        return Artifacts(str(resolve(str(artifact_uri), LifecycleClient(tracking_uri)))).list()
-    return Artifacts(uri.text).list()
+        return client.list_artifacts(uri.run_id, uri.path or None)
+    place = resolve(str(artifact_uri), client) if isinstance(uri, uris.ModelUri) else uri.text
+    return Artifacts(client.storage(place)).list()
 
 
 def load_text(artifact_uri: str) -> str:

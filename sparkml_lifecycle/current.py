@@ -1,14 +1,16 @@
 """The process's current lake, experiment and run stack: the one ambient place, and plain text only.
 
-MLflow's fluent API (``ml.log_metric(...)`` with no run in sight) cannot do without it. The tracking URI and the experiment
-belong to the process. Runs belong to a context (:mod:`contextvars`, so to a thread or an asyncio task); a thread that has
+MLflow's fluent API (``ml.log_metric(...)`` with no run in sight) cannot do without it. The tracking URI, its storage
+options (which stay in memory) and the experiment belong to the process. Runs belong to a context (:mod:`contextvars`, so to a thread or an asyncio task); a thread that has
 started none of its own logs to the run of the main thread. A notebook may run each cell in a context of its own; there
 too the main thread's runs are the process's.
 """
 
 import os
 import threading
+from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import ClassVar
 
 from sparkml_lifecycle.settings import Settings
@@ -18,6 +20,7 @@ _context_runs: ContextVar[tuple[str, ...] | None] = ContextVar("sparkml_runs", d
 
 class _Process:
     tracking_uri: str | None = None
+    storage_options: Mapping[str, str] = MappingProxyType({})
     experiment_id: str | None = None
     runs: tuple[str, ...] = ()
     last_run: str | None = None
@@ -30,11 +33,17 @@ def tracking_uri() -> str:
     return _Process.tracking_uri or Settings.load().tracking_uri
 
 
-def set_tracking_uri(uri: str | None) -> None:
+def storage_options() -> dict[str, str]:
+    """The options of the current lake's storage; they are never written, shown or logged."""
+    return dict(_Process.storage_options)
+
+
+def set_tracking_uri(uri: str | None, storage_options: Mapping[str, str] | None = None) -> None:
     """Choose the lake for this process and forget the experiment, which belonged to the lake before; None: back to the settings."""
     if uri != _Process.tracking_uri:
         _Process.experiment_id = None
     _Process.tracking_uri = uri
+    _Process.storage_options = MappingProxyType(dict(storage_options or {}))
 
 
 def experiment_id() -> str | None:

@@ -47,9 +47,9 @@ class ActiveRun(Run):
 # -- the lake and the experiment -----------------------------------------------------------------------------------------
 
 
-def set_tracking_uri(uri: str | Path) -> None:
-    """Choose the lake: a path or storage URI."""
-    current.set_tracking_uri(uris.normalise(uri))
+def set_tracking_uri(uri: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+    """Choose the lake: a path or storage URI, with the options of its storage as for :class:`LifecycleClient`."""
+    current.set_tracking_uri(uris.normalise(uri), storage_options)
 
 
 def get_tracking_uri() -> str:

@@ -10,7 +10,6 @@ from sparkml_lifecycle.entities import LifecycleStage
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake, Row, literal, upkeep
 from sparkml_lifecycle.lake.upkeep import Upkeep
-from sparkml_lifecycle.storage import open_storage
 from sparkml_lifecycle.tracking.tables import (
     ExperimentRow,
     InputRow,
@@ -104,7 +103,7 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
         for key in new_experiments:
             store.experiments.change(key, stage=LifecycleStage.REMOVED)
     for row in runs:
-        size += _delete(store.absolute(row.location), row.run_id, dry_run)
+        size += _delete(client, store.absolute(row.location), row.run_id, dry_run)
     return Removed(tuple(new_runs), tuple(new_experiments), size)
 
 
@@ -126,7 +125,7 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     size = rows = 0
     for run_id in run_ids:
         found = store.lake.table(RunRow).latest(f"run_id = {literal(run_id)}")
-        artifacts = _delete(store.absolute(found[0].location), run_id, dry_run=False) if found else 0
+        artifacts = _delete(client, store.absolute(found[0].location), run_id, dry_run=False) if found else 0
         erased = sum(upkeep.erase(store.lake.table(row_type), column, run_id) for row_type, column in _OF_A_RUN)
         store.forget(run_id)
         if not found and not erased:
@@ -135,14 +134,14 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     return Removed(tuple(run_ids), (), size, rows)
 
 
-def _delete(place: str, run_id: str, dry_run: bool) -> int:
+def _delete(client: LifecycleClient, place: str, run_id: str, dry_run: bool) -> int:
     # the run's directory, with the `artifacts` in it
     directory = place.rpartition("/")[0]
     if directory.rpartition("/")[2] != run_id:
         raise InvalidInput(
             f"The artifacts of the run {run_id} lie at {place!r}, which is not a directory of its own: delete them by hand."
         )
-    storage = open_storage(directory)
+    storage = client.storage(directory)
     if not storage.exists():
         return 0
     size = sum(file.size or 0 for file in storage.list(recursive=True))

@@ -11,7 +11,6 @@ from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.model.signature import Signature
 from sparkml_lifecycle.package import Description
-from sparkml_lifecycle.storage import open_storage
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,10 @@ def log_model(
         raise InvalidInput(
             "registered_model_name needs the registry, which this version does not have yet: leave it out."
         )
-    run = LifecycleClient().get_run(run_id or current.active_run_id() or fluent.start_run().info.run_id)
+    client = LifecycleClient()
+    run = client.get_run(run_id or current.active_run_id() or fluent.start_run().info.run_id)
     described = _describe(flavor, description, run_id=run.info.run_id, artifact_path=where)
-    storage = open_storage(run.info.artifact_uri)
+    storage = client.storage(run.info.artifact_uri)
     target = uris.join(run.info.artifact_uri, where)
     if storage.is_local:
         found = package.save(model, target, described)

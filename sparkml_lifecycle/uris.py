@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from sparkml_lifecycle.errors import InvalidInput
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-_SAME_PLACE = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "viewfs": "hdfs"}
+_SAME_PLACE = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "abfss", "wasbs": "abfss"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,11 @@ def _model_uri(text: str) -> ModelUri:
 
 
 def normalise(uri: str | Path) -> str:
-    """One spelling for one place: ``file:`` URIs and relative paths become absolute paths, ``s3a:`` becomes ``s3:``, no slash at the end."""
+    """One spelling for one place.
+
+    ``file:`` URIs and relative paths become absolute paths; ``s3a:`` and ``s3n:`` become ``s3:``, ``gcs:`` ``gs:``, and ``abfs:``,
+    ``wasb:`` and ``wasbs:`` ``abfss:``; there is no slash at the end. Where a ``viewfs:`` leads, only Hadoop's conf knows, so it stays.
+    """
     text = str(uri)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is None:
         return str(Path(text).expanduser().absolute())
@@ -97,8 +101,20 @@ def normalise(uri: str | Path) -> str:
                 f"{text!r} names the host {parts.netloc!r}; a file: URI means this machine: file:///path."
             )
         return str(Path(unquote(parts.path)).absolute())
-    scheme = _SAME_PLACE.get(parts.scheme, parts.scheme)
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    said, host, path = split(text)
+    scheme = _SAME_PLACE.get(said, said)
+    if scheme == "abfss":
+        host = host.replace(".blob.core.", ".dfs.core.")
+    return f"{scheme}://{host}{path.rstrip('/')}"
+
+
+def split(uri: str) -> tuple[str, str, str]:
+    """Scheme, host (bucket, ``container@account…``, ``namenode:port``) and path of a storage URI; ``?`` and ``#`` are part of a name."""
+    scheme, _, rest = uri.partition(":")
+    if not rest.startswith("//"):
+        return scheme.lower(), "", rest
+    host, slash, path = rest[2:].partition("/")
+    return scheme.lower(), host, f"{slash}{path}"
 
 
 def for_spark(uri: str | Path) -> str:

@@ -13,6 +13,12 @@ RUN = "0123456789abcdef" * 2
     [
         ("s3a://b/x/", "s3://b/x"),
         ("s3n://b", "s3://b"),
+        ("S3A://b/X?y#z", "s3://b/X?y#z"),
+        ("gcs://b/x", "gs://b/x"),
+        ("wasbs://c@a.blob.core.windows.net/x/", "abfss://c@a.dfs.core.windows.net/x"),
+        ("hdfs://nn:9000/x/", "hdfs://nn:9000/x"),
+        ("hdfs:///x", "hdfs:///x"),
+        ("viewfs://cluster/x", "viewfs://cluster/x"),
         ("abfs://c@a.dfs.core.windows.net/x", "abfss://c@a.dfs.core.windows.net/x"),
         ("file:///tmp/a%20b", "/tmp/a b"),
         ("file:/tmp/a", "/tmp/a"),

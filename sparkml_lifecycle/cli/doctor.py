@@ -3,7 +3,6 @@
 import os
 import platform
 import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from sparkml_lifecycle import current
 from sparkml_lifecycle.cli import terminal
 from sparkml_lifecycle.errors import LifecycleError
 from sparkml_lifecycle.flavors import FLAVORS
+from sparkml_lifecycle.lake import probe
 from sparkml_lifecycle.spark import delta_jars, java_is_new_enough, java_version
 from sparkml_lifecycle.storage import open_storage
 
@@ -127,19 +127,15 @@ def lake_here() -> Finding:
 
 
 def lake_at(uri: str) -> Finding:
-    """Whether a lake can be written, and whether its storage refuses to write a file that must be new a second time."""
-    probe = f"_probe/{uuid.uuid4().hex}"
+    """Whether a lake can be written, and whether its storage lets only one of two rival commits win."""
     try:
-        storage = open_storage(uri)
-        first, second = storage.write_new(probe, b"1"), storage.write_new(probe, b"2")
-        storage.delete(probe)
+        fair = probe.one_winner(open_storage(uri))
     except LifecycleError as error:
         return Finding("the lake", uri, False, str(error))
-    if first and not second:
+    if fair:
         return Finding("the lake", uri, True)
-    return Finding(
-        "the lake", uri, False, "it overwrites a file that must be new: two writers would lose one another's rows"
-    )
+    advice = "it overwrites a commit that must be new, so two writers would lose one another's rows: let one process write, with the storage option single_writer"
+    return Finding("the lake", uri, False, advice)
 
 
 def _version(distribution: str) -> str | None:

@@ -11,14 +11,14 @@ from typing import Any
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.entities import FileInfo
 from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.storage import Storage, open_storage
+from sparkml_lifecycle.storage import Storage
 
 
 class Artifacts:
-    """The artifacts at one URI."""
+    """The artifacts in one storage."""
 
-    def __init__(self, uri: str) -> None:
-        self._storage: Storage = open_storage(uri)
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def put(self, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Copy a local file, or a directory under its name, below ``artifact_path``."""

@@ -27,6 +27,7 @@ from sparkml_lifecycle.entities import (
 )
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake
+from sparkml_lifecycle.storage import Storage
 from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.store import TrackingStore, open_store
@@ -47,16 +48,26 @@ class LifecycleClient:
         ``./mllake``).
     registry_uri : str, optional
         The same lake as ``tracking_uri``; MLflow's argument is taken and must agree.
+    storage_options : mapping, optional
+        How to reach the storage: see :func:`sparkml_lifecycle.storage.open_storage`. They stay in memory. Without them those of
+        ``set_tracking_uri`` count where it is the same lake, and the environment.
     """
 
-    def __init__(self, tracking_uri: str | Path | None = None, registry_uri: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        tracking_uri: str | Path | None = None,
+        registry_uri: str | Path | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> None:
         place = uris.normalise(tracking_uri or current.tracking_uri())
         if registry_uri is not None and uris.normalise(registry_uri) != place:
             raise InvalidInput(
                 f"The registry lies in the same lake as the runs, {place!r}; found registry_uri={str(registry_uri)!r}."
             )
         self._uri = place
-        self._store: TrackingStore = open_store(place)
+        if storage_options is None and place == uris.normalise(current.tracking_uri()):
+            storage_options = current.storage_options()
+        self._store: TrackingStore = open_store(place, storage_options)
 
     def __repr__(self) -> str:
         return f"LifecycleClient({self._uri!r})"
@@ -453,7 +464,7 @@ class LifecycleClient:
         runs = self.search_runs([experiment_id]) if run_ids is None else [self.get_run(one) for one in run_ids]
         frames = []
         for run in runs:
-            frame = Artifacts(run.info.artifact_uri).table(artifact_file)
+            frame = Artifacts(self.storage(run.info.artifact_uri)).table(artifact_file)
             if frame is not None:
                 frames.append(frame.assign(**{name: getattr(run.info, name) for name in extra_columns or ()}))
         if not frames:
@@ -467,6 +478,10 @@ class LifecycleClient:
     def download_artifacts(self, run_id: str, path: str = "", dst_path: str | Path | None = None) -> str:
         """The local path of an artifact; copied where it is not on this machine or ``dst_path`` is given."""
         return str(self._artifacts(run_id).download(path, dst_path))
+
+    def storage(self, uri: str | Path) -> Storage:
+        """The storage at a URI, reached with this lake's options where they fit."""
+        return self._store.lake.storage.at(uri)
 
     def resolve(self, uri: str | Path, destination: str | Path | None = None) -> Path:
         """The local path of anything a URI names; see :func:`sparkml_lifecycle.client.resolve`."""
@@ -488,7 +503,7 @@ class LifecycleClient:
         return found
 
     def _artifacts(self, run_id: str) -> Artifacts:
-        return Artifacts(self._store.artifact_uri(run_id))
+        return Artifacts(self.storage(self._store.artifact_uri(run_id)))
 
 
 def _image_file(key: str, step: int, timestamp: int | None) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparkml_lifecycle import uris
+from sparkml_lifecycle import current, uris
 from sparkml_lifecycle.client.artifacts import fetch
 from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.storage import open_storage
@@ -34,10 +34,14 @@ def resolve(uri: str | Path, client: "LifecycleClient | None" = None, destinatio
     """
     parsed = uris.parse(uri)
     if isinstance(parsed, uris.RunUri):
-        return fetch(open_storage(_client(client).artifact_uri(parsed.run_id)), parsed.path, destination)
+        client = _client(client)
+        return fetch(client.storage(client.artifact_uri(parsed.run_id)), parsed.path, destination)
     if isinstance(parsed, uris.ModelUri):
         return _registered(parsed, client, destination)
-    return fetch(open_storage(parsed.text), "", destination)
+    if client is not None:
+        return fetch(client.storage(parsed.text), "", destination)
+    here = open_storage(current.tracking_uri(), current.storage_options())
+    return fetch(here.at(parsed.text), "", destination)
 
 
 def _registered(uri: uris.ModelUri, client: "LifecycleClient | None", destination: str | Path | None) -> Path:

@@ -95,6 +95,11 @@ def query(handles: Mapping[str, Handle], sql: str) -> Any:
     return _call("query", {name: handle._number for name, handle in handles.items()}, sql)
 
 
+def one_winner(storage: Any) -> bool:
+    """As :func:`sparkml_lifecycle.lake.probe.one_winner`."""
+    return bool(_call("one_winner", storage))
+
+
 def _call(what: str, *arguments: Any) -> Any:
     with _Process.lock:
         process = _Process.running
@@ -212,6 +217,11 @@ class _Tables:
         from sparkml_lifecycle.lake.table import commit_rows
 
         commit_rows(self._open[number], data, transactions)
+
+    def one_winner(self, storage: Any) -> bool:
+        from sparkml_lifecycle.lake import probe
+
+        return probe.one_winner(storage)
 
     def query(self, numbers: dict[str, int], sql: str) -> Any:
         import pyarrow as pa

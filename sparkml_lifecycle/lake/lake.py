@@ -3,13 +3,12 @@
 import getpass
 import json
 import threading
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, overload
 
 from sparkml_lifecycle.errors import FormatError, NotFound, StorageError, did_you_mean
-from sparkml_lifecycle.lake import forked, order
+from sparkml_lifecycle.lake import forked, order, probe
 from sparkml_lifecycle.lake.rows import R, Row, row_type_of
 from sparkml_lifecycle.lake.table import Table, Writer, read_again
 from sparkml_lifecycle.settings import Settings
@@ -17,6 +16,11 @@ from sparkml_lifecycle.storage import Storage, open_storage
 
 FORMAT = 1
 _FILE = "lake.json"
+_ONE_WRITER = (
+    "The storage of {uri!r} overwrites a commit that must be new (it ignores If-None-Match), so two writers would lose one another's rows. "
+    "Use a storage with conditional writes, or let one process write the lake, the server, and say so there: "
+    "storage_options={{'single_writer': 'true'}}. Any number may read."
+)
 
 
 class Lake:
@@ -28,8 +32,9 @@ class Lake:
     ----------
     uri : str or path
         A directory, ``s3://bucket/prefix`` …; it need not exist.
-    options : mapping, optional
-        For the storage: see :func:`sparkml_lifecycle.storage.open_storage`.
+    storage_options : mapping, optional
+        See :func:`sparkml_lifecycle.storage.open_storage`; they stay in memory. ``single_writer`` says that this process alone
+        writes the lake, which a storage without conditional writes needs.
     clock : callable, optional
         The wall clock, in UTC.
 
@@ -40,9 +45,9 @@ class Lake:
     """
 
     def __init__(
-        self, uri: str | Path, options: Mapping[str, str] | None = None, clock: order.Clock = order.now
+        self, uri: str | Path, storage_options: Mapping[str, str] | None = None, clock: order.Clock = order.now
     ) -> None:
-        self.storage: Storage = open_storage(uri, options)
+        self.storage: Storage = open_storage(uri, storage_options)
         self.writer = Writer(_user(), clock)
         self._tables: dict[type[Row], Table[Any]] = {}
         self._lock = threading.RLock()
@@ -112,6 +117,8 @@ class Lake:
                 f"The lake {self.storage.uri!r} has format {said.get('format')} and can be {'written' if for_writing else 'read'} by programs of "
                 f"format {needed} or newer; this one knows {FORMAT}. Upgrade: pip install -U sparkml-lifecycle."
             )
+        if for_writing and said.get("single_writer") and not self.storage.single_writer:
+            raise StorageError(_ONE_WRITER.format(uri=self.storage.uri))
         return True
 
     def _prepare(self) -> None:
@@ -119,23 +126,19 @@ class Lake:
             if self._ready:
                 return
             if not self._check(for_writing=True):
-                self._try_storage()
-                content = {"format": FORMAT, "min_reader": FORMAT, "min_writer": FORMAT}
+                content = {"format": FORMAT, "min_reader": FORMAT, "min_writer": FORMAT, **self._try_storage()}
                 self.storage.write_new(_FILE, json.dumps(content).encode())
                 self._check(for_writing=True)
             self._ready = True
 
-    def _try_storage(self) -> None:
-        # every commit is a put that must be refused where the file is there already; an old S3 look-alike overwrites it
-        probe = f"_probe/{uuid.uuid4().hex}"
-        first = self.storage.write_new(probe, b"1")
-        second = self.storage.write_new(probe, b"2")
-        self.storage.delete(probe)
-        if not first or second:
-            raise StorageError(
-                f"The storage of {self.storage.uri!r} overwrites a file that must be new, so two writers would lose one another's rows. "
-                "Use a storage with conditional writes (If-None-Match), or let one server write the lake."
-            )
+    def _try_storage(self) -> dict[str, bool]:
+        """What ``lake.json`` is to say of the storage."""
+        fair = forked.one_winner if forked.is_forked() else probe.one_winner
+        if fair(self.storage):
+            return {}
+        if not self.storage.single_writer:
+            raise StorageError(_ONE_WRITER.format(uri=self.storage.uri))
+        return {"single_writer": True}
 
 
 def _user() -> str:

@@ -16,7 +16,7 @@ from sparkml_lifecycle.lake import compaction, forked, log, order, rows
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
 from sparkml_lifecycle.lake.sql import literal, name
-from sparkml_lifecycle.storage import Storage
+from sparkml_lifecycle.storage import Storage, redacted
 
 _REOPEN_EVERY = 50
 _COMPACT_AT = 100
@@ -319,6 +319,8 @@ class Table(Generic[R]):
         self._commits = self._last_seq = 0
 
     def _insist(self, once: Callable[[Any], None]) -> None:
+        # a storage that cannot hold a lake stays so: that is not tried again
+        self._before_write()
         for attempt in range(_ATTEMPTS):
             try:
                 return once(self._write_handle())
@@ -330,7 +332,9 @@ class Table(Generic[R]):
                 if attempt == _ATTEMPTS - 1 or (attempt >= 3 and not _contention(error)):
                     if isinstance(error, StorageError):
                         raise
-                    shown = f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
+                    shown = (
+                        f"{type(error).__name__}: {redacted(str(error).splitlines()[0])[:300] if str(error) else ''}"
+                    )
                     raise StorageError(f"Cannot write to the table {self.storage.uri!r}: {shown}") from None
                 time.sleep(random.uniform(0.2, 1.0) * min(2.0, 0.02 * 2**attempt))
 
@@ -338,7 +342,6 @@ class Table(Generic[R]):
         if self._handle is not None and self._commits % _REOPEN_EVERY:
             self._handle.update_incremental()
             return self._handle
-        self._before_write()
         self._handle = self._open()
         if self._handle is None:
             self._handle = self._create()

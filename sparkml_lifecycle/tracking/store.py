@@ -30,6 +30,7 @@ from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.lake.sql import literals
 from sparkml_lifecycle.lake.table import until
 from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.storage import Storage, open_storage
 from sparkml_lifecycle.tracking import frame, names, paging, search, select
 from sparkml_lifecycle.tracking.buffer import Buffer
 from sparkml_lifecycle.tracking.experiments import Experiments, absolute, milliseconds
@@ -497,7 +498,11 @@ def _unlock_in_child() -> None:
 os.register_at_fork(after_in_child=_unlock_in_child)
 
 
+def open_store(uri: str, storage_options: Mapping[str, str] | None = None) -> TrackingStore:
+    """The process's one store of a lake and its options: clients of the same lake share what waits in memory."""
+    return _store_at(open_storage(uri, storage_options))
+
+
 @functools.lru_cache(maxsize=64)
-def open_store(uri: str) -> TrackingStore:
-    """The process's one store of a lake, by its normal URI: clients of the same lake share what waits in memory."""
-    return TrackingStore(Lake(uri))
+def _store_at(storage: Storage) -> TrackingStore:
+    return TrackingStore(Lake(storage.uri, dict(storage.options)))

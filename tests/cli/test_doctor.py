@@ -76,15 +76,6 @@ def test_a_lake_that_is_a_file_is_not_in_order(tmp_path: Path) -> None:
     assert not doctor.lake_at(str(tmp_path / "file")).good
 
 
-def test_a_storage_that_overwrites_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sparkml_lifecycle.storage import Storage
-
-    monkeypatch.setattr(Storage, "write_new", lambda self, path, data: self.write_bytes(path, data) or True)
-    code, said = _doctor("--lake", str(tmp_path))
-    assert code == 1
-    assert "two writers would lose" in said
-
-
 def test_errors_of_the_package_are_one_line_and_debug_shows_the_rest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -292,12 +292,6 @@ def test_a_lake_that_may_only_be_read_is_not_written(tmp_path):
             Lake(tmp_path).table(row_type).append([row])
 
 
-def test_a_storage_that_overwrites_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("sparkml_lifecycle.storage._link_new", lambda path, data: True)
-    with pytest.raises(StorageError, match="If-None-Match"):
-        Lake(tmp_path).table(Point).append([point("a")])
-
-
 def test_a_forked_child_writes_through_a_process_of_its_own(tmp_path):
     code = f"""
 import os, sys

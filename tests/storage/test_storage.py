@@ -1,6 +1,5 @@
 import os
 import pickle
-import subprocess
 import sys
 import threading
 
@@ -9,36 +8,14 @@ import pytest
 from sparkml_lifecycle.client import LifecycleClient, resolve
 from sparkml_lifecycle.errors import InvalidInput, MissingLibrary, NotFound, StorageError
 from sparkml_lifecycle.storage import open_storage
-
-_SERVER = """
-import logging, sys
-from moto.server import ThreadedMotoServer
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-"""
+from tests.storage.conftest import KINDS
 
 
-@pytest.fixture(scope="module")
-def s3():
-    """A real server that speaks S3, with one bucket; a process of its own, because DataFusion reads without letting go of the GIL."""
-    import boto3
-
-    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    endpoint = f"http://127.0.0.1:{int(server.stdout.readline())}"
-    access = {"aws_access_key_id": "it", "aws_secret_access_key": "sesame-open", "region_name": "us-east-1"}
-    boto3.client("s3", endpoint_url=endpoint, **access).create_bucket(Bucket="bucket")
-    yield {"endpoint_url": endpoint, "access_key_id": "it", "secret_access_key": "sesame-open", "region": "us-east-1"}
-    server.communicate(timeout=30)
-
-
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=KINDS)
 def storage(request, tmp_path):
     if request.param == "local":
         return open_storage(tmp_path / "store")
-    return open_storage(f"s3a://bucket/{tmp_path.name}", request.getfixturevalue("s3"))
+    return request.getfixturevalue(request.param).storage(tmp_path.name)
 
 
 def test_bytes_come_back(storage):
@@ -50,6 +27,15 @@ def test_bytes_come_back(storage):
     assert not storage.exists("b")
     with pytest.raises(NotFound, match="nothing"):
         storage.read_bytes("nothing")
+
+
+def test_names_may_hold_signs(storage):
+    for name in ("a?b#c.txt", "50%25 größe+1.txt", "x=1/y&z.txt"):
+        storage.write_bytes(name, name.encode())
+        assert storage.read_bytes(name).decode() == name
+        assert storage.write_new(f"new/{name}", b"1")
+        assert not storage.write_new(f"new/{name}", b"2")
+    assert [file.path for file in storage.list()] == ["50%25 größe+1.txt", "a?b#c.txt", "new", "x=1"]
 
 
 def test_files_are_listed_and_deleted(storage):
@@ -84,6 +70,7 @@ def test_files_and_directories_go_up_and_come_down(storage, tmp_path):
         storage.upload(tmp_path / "nothing", "x")
 
 
+@pytest.mark.parametrize("storage", ["local", "s3", pytest.param("hdfs", marks=pytest.mark.slow)], indirect=True)
 def test_a_new_file_has_one_winner(storage):
     won = []
     threads = [threading.Thread(target=lambda n=n: won.append(storage.write_new("new", b"%d" % n))) for n in range(6)]
@@ -111,10 +98,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_credentials_are_never_shown(s3):
-    storage = open_storage("s3://no-such-bucket/x", s3)
+    storage = open_storage("s3://no-such-bucket/x", s3.options)
     with pytest.raises(StorageError) as caught:
         storage.write_bytes("a", b"")
-    unreachable = open_storage("s3://bucket/x", {**s3, "endpoint_url": "http://127.0.0.1:9"})
+    unreachable = open_storage("s3://bucket/x", {**s3.options, "endpoint_url": "http://127.0.0.1:9"})
     with pytest.raises(StorageError) as also:
         unreachable.exists("a")
     for shown in (repr(storage), str(storage), str(caught.value), str(also.value)):
@@ -123,7 +110,7 @@ def test_credentials_are_never_shown(s3):
 
 
 def test_options_come_from_the_environment(s3, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3["endpoint_url"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.options["endpoint_url"])
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "it")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesame-open")
     monkeypatch.delenv("AWS_REGION", raising=False)
@@ -140,7 +127,7 @@ def test_a_lake_lives_in_a_bucket(s3, monkeypatch, tmp_path):
         ("AWS_ACCESS_KEY_ID", "access_key_id"),
         ("AWS_SECRET_ACCESS_KEY", "secret_access_key"),
     ):
-        monkeypatch.setenv(name, s3[value])
+        monkeypatch.setenv(name, s3.options[value])
     client = LifecycleClient("s3a://bucket/lake")
     try:
         run_id = client.create_run(client.create_experiment("e")).info.run_id

@@ -1,0 +1,120 @@
+"""The same lake on every kind of storage: tables, artifacts, models, rivals."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression
+
+import sparkml_lifecycle as ml
+from sparkml_lifecycle import pyfunc
+from sparkml_lifecycle.client import LifecycleClient, resolve
+from sparkml_lifecycle.lake import Lake, probe
+from sparkml_lifecycle.storage import open_storage
+from sparkml_lifecycle.tracking.tables import RunRow
+from tests.lake.points import Point, point
+from tests.storage.conftest import KINDS, Place
+
+
+@pytest.fixture(params=KINDS)
+def lake(request, tmp_path):
+    """Where a lake may be made."""
+    if request.param == "local":
+        return Place(str(tmp_path / "lake"))
+    place = request.getfixturevalue(request.param)
+    return Place(f"{place.uri}/{tmp_path.name}", place.options)
+
+
+@pytest.fixture
+def client(lake):
+    client = LifecycleClient(lake.uri, storage_options=lake.options)
+    yield client
+    client.close()
+
+
+def test_of_two_rival_commits_one_wins(lake):
+    storage = open_storage(lake.uri, lake.options)
+    assert probe.one_winner(storage)
+    assert storage.list() == []
+
+
+def test_runs_are_logged_found_and_read_again(lake, client):
+    experiment_id = client.create_experiment("churn")
+    runs = []
+    for number in range(2):
+        run = client.create_run(experiment_id, run_name=f"run {number}")
+        client.log_param(run.info.run_id, "depth", number)
+        client.log_metric(run.info.run_id, "auc", 0.5 + number / 10)
+        client.set_terminated(run.info.run_id)
+        runs.append(run.info.run_id)
+    found = client.search_runs([experiment_id], "metrics.auc > 0.55")
+    assert [run.info.run_id for run in found] == [runs[1]]
+    fresh = Lake(lake.uri, lake.options)
+    assert sorted(fresh.query("select distinct run_id from runs", RunRow)["run_id"].to_pylist()) == sorted(runs)
+
+
+def test_artifacts_go_up_and_come_down(lake, client, tmp_path):
+    run_id = client.create_run(client.create_experiment("e")).info.run_id
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "a b.txt").write_text("one")
+    (tmp_path / "out" / "deep" / "c.bin").write_bytes(bytes(range(256)) * 40_000)
+    client.log_artifacts(run_id, tmp_path / "out", "all")
+    client.log_artifact(run_id, tmp_path / "out" / "a b.txt")
+    assert [(file.path, file.is_dir) for file in client.list_artifacts(run_id)] == [("a b.txt", False), ("all", True)]
+    assert [file.path for file in client.list_artifacts(run_id, "all")] == ["all/a b.txt", "all/deep"]
+    down = resolve(f"runs:/{run_id}/all", client, tmp_path / "down")
+    assert (down / "a b.txt").read_text() == "one"
+    assert (down / "deep" / "c.bin").read_bytes() == bytes(range(256)) * 40_000
+
+
+def test_a_model_is_logged_and_loaded(lake):
+    ml.set_tracking_uri(lake.uri, storage_options=lake.options)
+    x = np.arange(20.0).reshape(10, 2)
+    model = LinearRegression().fit(x, x.sum(axis=1))
+    with ml.start_run() as run:
+        info = ml.log_model(model, "model", input_example=x[:2])
+    for uri in (info.model_uri, f"{run.info.artifact_uri}/model"):
+        assert np.allclose(pyfunc.load_model(uri).predict(x), x.sum(axis=1))
+
+
+def test_small_files_are_compacted(lake):
+    table = Lake(lake.uri, lake.options).table(Point)
+    for number in range(4):
+        table.append([point(f"p{number}")])
+    assert table.compact() == 4
+    fresh = Lake(lake.uri, lake.options).table(Point)
+    assert sorted(fresh.to_arrow()["key"].to_pylist()) == [f"p{number}" for number in range(4)]
+
+
+def test_three_processes_make_experiments_without_gap_or_double(lake, client):
+    each = 3
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.storage.claims", f"w{number}", str(each)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    for worker in workers:
+        json.dump({"uri": lake.uri, "options": lake.options}, worker.stdin)
+        worker.stdin.close()
+        worker.stdin = None
+    made = [json.loads(worker.communicate()[0]) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    ids = [int(one) for worker in made for one in worker.values()]
+    assert sorted(ids) == list(range(1, 4 * each + 1))
+    shared = [name for worker in made for name in worker if name.startswith("shared")]
+    assert sorted(shared) == [f"shared-{number}" for number in range(each)]
+    known = {one.name: one.experiment_id for one in client.search_experiments()}
+    assert known == {name: number for worker in made for name, number in worker.items()}
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_spark_reads_a_lake_on_hdfs(spark, hdfs, tmp_path):
+    storage = hdfs.storage(tmp_path.name).child("points")
+    Lake(hdfs.storage(tmp_path.name).uri).table(Point).append([point("a"), point("b")])
+    rows = spark.read.format("delta").options(**storage.spark_options()).load(storage.spark_uri)
+    assert sorted(row["key"] for row in rows.collect()) == ["a", "b"]
