@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help env demo test soak lint format constraints bench-udf clean
+.PHONY: help env demo test soak lint format constraints bench-udf bench-tracking clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -36,6 +36,9 @@ soak: java env  ## the long fault and growth runs
 
 bench-udf: java env  ## rows a second of spark_udf for each flavor, MLflow's beside it in the same run
 	@$(BIN)/python -m tests.bench.udf
+
+bench-tracking: env  ## tracking beside MLflow with SQLite, some ten minutes
+	@$(BIN)/python -m tests.bench.tracking
 
 lint: env  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -8,7 +8,7 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import LifecycleStage
 from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.lake import Lake, Row, literal, upkeep
+from sparkml_lifecycle.lake import Lake, Row, Where, upkeep
 from sparkml_lifecycle.lake.upkeep import Upkeep
 from sparkml_lifecycle.tracking.tables import (
     ExperimentRow,
@@ -89,7 +89,7 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
     }
     runs = [
         row
-        for row in client.lake.table(RunRow).latest()
+        for row in client.lake.table(RunRow).latest(Where())
         if row.experiment_id in experiments
         or row.lifecycle_stage == LifecycleStage.REMOVED
         or (row.lifecycle_stage == LifecycleStage.DELETED and row.at <= before)
@@ -124,7 +124,7 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     store = client.store
     size = rows = 0
     for run_id in run_ids:
-        found = store.lake.table(RunRow).latest(f"run_id = {literal(run_id)}")
+        found = store.lake.table(RunRow).latest(Where({"run_id": [run_id]}))
         artifacts = _delete(client, store.absolute(found[0].location), run_id, dry_run=False) if found else 0
         erased = sum(upkeep.erase(store.lake.table(row_type), column, run_id) for row_type, column in _OF_A_RUN)
         store.forget(run_id)

@@ -5,5 +5,6 @@ from sparkml_lifecycle.lake.rows import ClaimedRow, Fold, Row
 from sparkml_lifecycle.lake.snapshot import Snapshot
 from sparkml_lifecycle.lake.sql import literal
 from sparkml_lifecycle.lake.table import Change, Table
+from sparkml_lifecycle.lake.where import Where
 
-__all__ = ["FORMAT", "Change", "ClaimedRow", "Fold", "Lake", "Row", "Snapshot", "Table", "literal"]
+__all__ = ["FORMAT", "Change", "ClaimedRow", "Fold", "Lake", "Row", "Snapshot", "Table", "Where", "literal"]

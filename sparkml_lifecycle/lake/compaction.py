@@ -24,13 +24,13 @@ _ROW_GROUP = 65_536
 
 
 def files_of(handle: Any) -> list[dict[str, Any]]:
-    """The table's files, as (path, size_bytes, num_records, min.seq); what a file's statistics do not say is None."""
+    """The table's files, as (path, size_bytes, num_records, min.seq, max.seq); what a file's statistics do not say is None."""
     import pyarrow as pa
 
     if handle is None:
         return []
     adds = pa.table(handle.get_add_actions(flatten=True))
-    kept = [name for name in ("path", "size_bytes", "num_records", "min.seq") if name in adds.column_names]
+    kept = [name for name in ("path", "size_bytes", "num_records", "min.seq", "max.seq") if name in adds.column_names]
     return adds.select(kept).to_pylist()
 
 

@@ -123,7 +123,8 @@ class Lake:
 
     def _prepare(self) -> None:
         with self._lock:
-            if self._ready:
+            # somebody may have removed the directory under a process that goes on
+            if self._ready and not (self.storage.is_local and not (self.storage.local_path / _FILE).exists()):
                 return
             if not self._check(for_writing=True):
                 content = {"format": FORMAT, "min_reader": FORMAT, "min_writer": FORMAT, **self._try_storage()}

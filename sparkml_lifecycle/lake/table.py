@@ -13,9 +13,11 @@ from typing import Any, Generic
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
 from sparkml_lifecycle.lake import compaction, forked, log, order, rows
+from sparkml_lifecycle.lake.recent import Parts, Recent
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
 from sparkml_lifecycle.lake.sql import literal, name
+from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.storage import Storage, redacted
 
 _REOPEN_EVERY = 50
@@ -72,11 +74,6 @@ def read_again(tables: "Sequence[Table[Any]]", sql: str) -> Any:
         return query([table.snapshot(fresh=True) for table in tables], sql)
 
 
-def until(as_of: datetime | None) -> str:
-    """The SQL condition of the rows that were there at a time."""
-    return "true" if as_of is None else f"at <= {literal(as_of)}"
-
-
 def commit_rows(handle: Any, data: Any, transactions: Sequence[tuple[str, int, int | None]]) -> None:
     """Append Arrow rows through ``handle`` in one commit, under identifiers with versions and times; the only place where rows become Delta."""
     if isinstance(handle, forked.Handle):
@@ -126,6 +123,8 @@ class Table(Generic[R]):
         self._handle: Any = None
         # a handle for each reading thread: one that moves while another thread's query begins would show it two versions
         self._reading = threading.local()
+        self._recent = Recent(row_type, storage)
+        self._inode: int | None = None
         self._commits = self._last_seq = 0
         self._compact_at = _COMPACT_AT + random.randrange(_COMPACT_AT // 2)
         self._pid = os.getpid()
@@ -136,6 +135,7 @@ class Table(Generic[R]):
     def snapshot(self, fresh: bool = False) -> Snapshot:
         """The table as it is now, with ``fresh`` through a new handle; opening it writes nothing."""
         self._settle()
+        self._look()
         mine = self._reading
         mine.reads = getattr(mine, "reads", 0) + 1
         handle = getattr(mine, "handle", None) if mine.reads % _REOPEN_EVERY and not fresh else None
@@ -151,25 +151,50 @@ class Table(Generic[R]):
         """An Arrow table of a query over this table, by its name."""
         return read_again([self], sql)
 
-    def latest(self, where: str = "true") -> list[R]:
-        """The row of each key that counts, among those that ``where`` (SQL) lets through."""
+    def rows(self, where: Where, columns: Sequence[str] | None = None, snapshot: Snapshot | None = None) -> Any:
+        """The rows that fit, as an Arrow table of ``columns`` (all where not given)."""
+        if where.is_nothing:
+            return rows.schema(self.row_type).empty_table().select(columns or rows.schema(self.row_type).names)
+        if snapshot is not None:
+            return self._rows_at(snapshot, where, columns)
+        try:
+            return self._rows_at(self.snapshot(), where, columns)
+        except (StorageError, FileNotFoundError):
+            # compaction may have removed what a handle of before stands on
+            return self._rows_at(self.snapshot(fresh=True), where, columns)
+
+    def latest(self, where: Where) -> list[R]:
+        """The row of each key that counts, among those that fit."""
         return rows.from_arrow(self.row_type, self.counting(where))
 
-    def counting(self, where: str = "true", columns: Sequence[str] | None = None) -> Any:
+    def counting(self, where: Where, columns: Sequence[str] | None = None) -> Any:
         """The rows that count, of each key the last or the first, as an Arrow table of ``columns`` (all where not given).
 
-        ``where`` must let through all rows of a key or none, so it names columns of the key only, or times (``at``).
+        ``where`` must let through all rows of a key or none, so it names columns that never change of a key, or a time.
         """
         kind = self.row_type
         wanted = [*dict.fromkeys([*kind.KEY, "seq", "at", "writer", *columns])] if columns is not None else None
-        picked = ", ".join(map(name, wanted)) if wanted else "*"
-        found = self.query(f"select {picked} from {name(kind.TABLE)} where {where}")
-        return order.latest(found, kind.KEY, first=kind.KEEP == "first")
+        return order.latest(self.rows(where, wanted), kind.KEY, first=kind.KEEP == "first")
+
+    def parts(self, snapshot: Snapshot) -> Parts:
+        """A snapshot in two parts: the newest rows, which are in memory, and how far the others go."""
+        return self._recent.parts(snapshot.handle)
+
+    def _rows_at(self, snapshot: Snapshot, where: Where, columns: Sequence[str] | None) -> Any:
+        import pyarrow as pa
+
+        names = list(columns or rows.schema(self.row_type).names)
+        parts = self.parts(snapshot)
+        found = [where.of(parts.recent).select(names)]
+        if parts.since is not None:
+            picked = ", ".join(map(name, dict.fromkeys([*names, *where.columns])))
+            sql = f"select {picked} from {name(self.row_type.TABLE)} where {where.sql()} and seq <= {parts.since}"
+            found.append(where.of(snapshot.query(sql)).select(names).cast(found[0].schema))
+        return pa.concat_tables(found)
 
     def to_arrow(self, as_of: datetime | None = None) -> Any:
         """Every row, as an Arrow table with the columns that this program knows; with ``as_of`` those that were there then."""
-        found = self.query(f"select * from {name(self.row_type.TABLE)} where {until(as_of)}")
-        return found.cast(rows.schema(self.row_type))
+        return self.rows(Where(as_of=as_of))
 
     def to_pandas(self, as_of: datetime | None = None) -> Any:
         """Every row, as a pandas frame; with ``as_of`` those that were there then."""
@@ -249,7 +274,7 @@ class Table(Generic[R]):
         def once(handle: Any) -> None:
             nonlocal done, tried
             seen = Snapshot(self.row_type, handle)
-            if tried and (found := self._rows(handle, landed)):
+            if tried and (found := self._written(handle, landed)):
                 done = found
                 return
             change = decide(seen)
@@ -316,6 +341,7 @@ class Table(Generic[R]):
         self._pid = os.getpid()
         self._left += [self._handle, self._reading]
         self._handle, self._reading, self._lock = None, threading.local(), threading.RLock()
+        self._recent = Recent(self.row_type, self.storage)
         self._commits = self._last_seq = 0
 
     def _insist(self, once: Callable[[Any], None]) -> None:
@@ -338,7 +364,21 @@ class Table(Generic[R]):
                     raise StorageError(f"Cannot write to the table {self.storage.uri!r}: {shown}") from None
                 time.sleep(random.uniform(0.2, 1.0) * min(2.0, 0.02 * 2**attempt))
 
+    def _look(self) -> None:
+        """Forget a table of this machine that was removed, or made anew, under this process: handles do not notice."""
+        if not self.storage.is_local:
+            return
+        try:
+            found = os.stat(self.storage.local_path / "_delta_log").st_ino
+        except OSError:
+            found = None
+        if self._inode not in (None, found):
+            self._handle, self._reading = None, threading.local()
+            self._recent = Recent(self.row_type, self.storage)
+        self._inode = found
+
     def _write_handle(self) -> Any:
+        self._look()
         if self._handle is not None and self._commits % _REOPEN_EVERY:
             self._handle.update_incremental()
             return self._handle
@@ -403,7 +443,7 @@ class Table(Generic[R]):
             # tidying is a service to the next reader: the rows are there, and `sparkml maintain` does it again
             return
 
-    def _rows(self, handle: Any, where: str) -> list[R]:
+    def _written(self, handle: Any, where: str) -> list[R]:
         return rows.from_arrow(
             self.row_type,
             Snapshot(self.row_type, handle).query(f"select * from {name(self.row_type.TABLE)} where {where}"),

@@ -9,16 +9,15 @@ from typing import Any
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.entities import Experiment, LifecycleStage, PagedList, ViewType
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound, did_you_mean
-from sparkml_lifecycle.lake import Change, Lake, Snapshot, literal
+from sparkml_lifecycle.lake import Change, Lake, Snapshot, Where
+from sparkml_lifecycle.lake.order import last_by
 from sparkml_lifecycle.lake.rows import from_arrow
-from sparkml_lifecycle.lake.sql import literals
 from sparkml_lifecycle.tracking import names, paging, search
 from sparkml_lifecycle.tracking.tables import ExperimentRow, TagRow
 from sparkml_lifecycle.tracking.values import tag_row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_NAME, DEFAULT_ID = "Default", "0"
-_CURRENT = "select * from (select *, row_number() over (partition by experiment_id order by revision desc) as n from experiments) where n = 1"
 
 
 class Experiments:
@@ -39,7 +38,7 @@ class Experiments:
         names.check_experiment_name(name)
 
         def decide(seen: Snapshot) -> Change[ExperimentRow]:
-            _refuse_taken(name, _current(seen))
+            _refuse_taken(name, self._current(Where(), seen))
             by_name = f"experiment:{name}"
             identifiers = {by_name: seen.version_of(by_name) + 1}
             if name == DEFAULT_NAME:
@@ -60,7 +59,7 @@ class Experiments:
             names.check_experiment_name(name)
 
         def decide(seen: Snapshot) -> Change[ExperimentRow]:
-            known = _current(seen)
+            known = self._current(Where(), seen)
             before = next((row for row in known if row.experiment_id == experiment_id), None)
             if before is None or before.lifecycle_stage == LifecycleStage.REMOVED:
                 raise _missing(experiment_id)
@@ -85,7 +84,7 @@ class Experiments:
 
     def rows(self) -> list[ExperimentRow]:
         """The current revision of every experiment, deleted and removed ones included."""
-        return _current(self._table.snapshot())
+        return self._current(Where())
 
     def row(self, experiment_id: str) -> ExperimentRow:
         """The current revision of an experiment.
@@ -95,7 +94,7 @@ class Experiments:
         NotFound
             If there is none.
         """
-        found = _current(self._table.snapshot(), f"experiment_id = {literal(str(experiment_id))}")
+        found = self._current(Where({"experiment_id": [str(experiment_id)]}))
         if not found or found[0].lifecycle_stage == LifecycleStage.REMOVED:
             raise _missing(experiment_id)
         return found[0]
@@ -152,10 +151,14 @@ class Experiments:
         """Where an experiment's artifacts lie, as an absolute path or URI."""
         return absolute(self._lake, row.location)
 
+    def _current(self, where: Where, seen: Snapshot | None = None) -> list[ExperimentRow]:
+        found = last_by(self._table.rows(where, snapshot=seen), ("experiment_id",), ("revision",))
+        return from_arrow(ExperimentRow, found.sort_by("created"))
+
     def _tags(self, rows: Sequence[ExperimentRow]) -> dict[str, dict[str, str]]:
-        owners = literals(f"experiment:{row.experiment_id}" for row in rows)
+        owners = [f"experiment:{row.experiment_id}" for row in rows]
         found: dict[str, dict[str, str]] = {}
-        for tag in self._lake.table(TagRow).latest(f"owner in {owners}") if rows else []:
+        for tag in self._lake.table(TagRow).latest(Where({"owner": owners})):
             if tag.value is not None:
                 found.setdefault(tag.owner.removeprefix("experiment:"), {})[tag.key] = tag.value
         return found
@@ -173,10 +176,6 @@ def absolute(lake: Lake, location: str) -> str:
 def milliseconds(moment: datetime) -> int:
     """Whole milliseconds since 1970, as in MLflow."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _current(seen: Snapshot, where: str = "true") -> list[ExperimentRow]:
-    return from_arrow(ExperimentRow, seen.query(f"select * from ({_CURRENT}) where {where} order by created"))
 
 
 def _refuse_taken(name: str, known: Sequence[ExperimentRow]) -> None:

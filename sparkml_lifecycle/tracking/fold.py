@@ -1,17 +1,14 @@
 """The latest, smallest and largest values of metrics: out of the fold, and of the files that it does not cover yet."""
 
-from datetime import datetime
 from typing import Any
 
 from sparkml_lifecycle.errors import StorageError
-from sparkml_lifecycle.lake import Lake
-from sparkml_lifecycle.lake.snapshot import Snapshot, query
-from sparkml_lifecycle.lake.table import until
+from sparkml_lifecycle.lake import Lake, Snapshot, Where
+from sparkml_lifecycle.lake.rows import schema
 from sparkml_lifecycle.tracking.tables import LatestMetricRow, MetricRow
 
-_NUMBER = "case when isnan(value) then null else value end"
-_SUMMARY = "run_id, key, value, step, timestamp, smallest, largest"
-_POINT = f"run_id, key, value, step, timestamp, {_NUMBER} as smallest, {_NUMBER} as largest"
+_POINT = ["run_id", "key", "value", "step", "timestamp"]
+_SUMMARY = [*_POINT, "smallest", "largest"]
 
 
 class Latest:
@@ -22,39 +19,39 @@ class Latest:
         self._fold = lake.table(LatestMetricRow)
         self._covered: tuple[int, set[str]] = (-1, set())
 
-    def where(self, condition: str, as_of: datetime | None = None) -> Any:
+    def where(self, where: Where) -> Any:
         """One row for each run and key: its latest, smallest and largest value, as an Arrow table.
 
-        Parameters
-        ----------
-        condition : str
-            SQL over ``run_id`` and ``key``.
-        as_of : datetime, optional
-            As it was then; that reads the history.
+        With a time in ``where`` it is as it was then, which reads the history.
         """
+        if where.is_nothing:
+            return schema(LatestMetricRow).empty_table().select(_SUMMARY)
+        if where.as_of is not None:
+            return LatestMetricRow.summarise(self._points.rows(where, _POINT))
         try:
-            found = self._read(condition, as_of, fresh=False)
-        except StorageError:
+            return self._read(where, fresh=False)
+        except (StorageError, FileNotFoundError):
             # compaction may have removed what a handle of before stands on
-            found = self._read(condition, as_of, fresh=True)
-        return LatestMetricRow.summarise(found)
+            return self._read(where, fresh=True)
 
-    def _read(self, condition: str, as_of: datetime | None, fresh: bool) -> Any:
-        points = self._points.snapshot(fresh)
-        if as_of is not None:
-            return query([points], f"select {_POINT} from metrics where {condition} and {until(as_of)}")
-        fold = self._fold.snapshot(fresh)
-        rest = self._points.uncovered(points, self._covered_by(fold))
-        summaries = f"select {_SUMMARY} from latest_metrics where covers is null and {condition}"
-        if not rest:
-            return query([fold], summaries)
+    def _read(self, where: Where, fresh: bool) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        points, fold = self._points.snapshot(fresh), self._fold.snapshot(fresh)
+        parts = self._points.parts(points)
+        found = [LatestMetricRow.summarise(where.of(parts.recent).select(_POINT))]
+        summaries = self._fold.rows(where, [*_SUMMARY, "covers"], fold)
+        found.append(summaries.filter(pc.is_null(summaries["covers"])).select(_SUMMARY))
+        since = parts.since
+        rest = self._points.uncovered(points, self._covered_by(fold)) if since is not None else []
         # reading a covered file once more does no harm, so the smallest seq is enough to leave out most of them
-        starts = [file.get("min.seq") for file in rest]
-        since = "true" if None in starts else f"seq >= {min(starts)}"  # type: ignore[type-var]
-        recent = f"select {_POINT} from metrics where {since} and {condition}"
-        if fold.handle is None:
-            return query([points], recent)
-        return query([fold, points], f"{summaries} union all {recent}")
+        starts = [file["min.seq"] for file in rest if file.get("min.seq") is None or file["min.seq"] <= since]
+        if starts:
+            begin = "true" if None in starts else f"seq >= {min(starts)}"
+            sql = f"select {', '.join(_POINT)} from metrics where {where.sql()} and {begin} and seq <= {since}"
+            found.append(LatestMetricRow.summarise(where.of(points.query(sql))))
+        return LatestMetricRow.summarise(pa.concat_tables([one.cast(found[0].schema) for one in found]))
 
     def _covered_by(self, fold: Snapshot) -> set[str]:
         if fold.handle is None:

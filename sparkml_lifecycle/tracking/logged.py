@@ -7,17 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from sparkml_lifecycle.entities import Dataset, DatasetInput, InputTag, Run, RunData, RunInfo, RunInputs
-from sparkml_lifecycle.lake import Lake, literal
-from sparkml_lifecycle.lake.rows import from_arrow, schema
-from sparkml_lifecycle.lake.sql import literals
-from sparkml_lifecycle.lake.table import until
+from sparkml_lifecycle.lake import Lake, Where
+from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.tracking.experiments import absolute, milliseconds
 from sparkml_lifecycle.tracking.fold import Latest
 from sparkml_lifecycle.tracking.only import Only
-from sparkml_lifecycle.tracking.tables import InputRow, LatestMetricRow, ParamRow, RunRow, TagRow
-
-# more ids than this are found by their range: a query's text should stay short
-_MANY = 200
+from sparkml_lifecycle.tracking.tables import InputRow, ParamRow, RunRow, TagRow
 
 
 @dataclass(frozen=True)
@@ -42,39 +37,24 @@ class Logged:
 
 def logged(lake: Lake, latest: Latest, run_ids: Sequence[str], only: Only, as_of: datetime | None = None) -> Logged:
     """What the runs logged, as far as ``only`` asks for it."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids = pa.array(run_ids, pa.string())
-
-    def among(column: str) -> str:
-        if len(run_ids) <= _MANY:
-            return f"{column} in {literals(run_ids)}"
-        return f"{column} between {literal(min(run_ids))} and {literal(max(run_ids))}"
-
-    def of_these(table: Any) -> Any:
-        return table if len(run_ids) <= _MANY else table.filter(pc.is_in(table["run_id"], value_set=ids))
+    def wanted(kind: str, owner: str) -> Where:
+        keys = only.keys(kind)
+        return Where({owner: run_ids, **({} if keys is None else {"key": keys})}, as_of)
 
     def pairs(kind: str, row_type: Any, owner: str) -> Any:
-        wanted = only.condition(kind)
-        if wanted is None or not run_ids:
-            return pa.table({name: pa.array([], pa.string()) for name in ("run_id", "key", "value")})
-        table = lake.table(row_type).counting(
-            f"{among(owner)} and {wanted} and {until(as_of)}", [owner, "key", "value"]
-        )
-        table = of_these(table.select([owner, "key", "value"]).rename_columns(["run_id", "key", "value"]))
+        table = lake.table(row_type).counting(wanted(kind, owner), [owner, "key", "value"])
+        table = table.select([owner, "key", "value"]).rename_columns(["run_id", "key", "value"])
         return table.filter(pc.is_valid(table["value"]))
 
-    wanted = only.condition("metric")
-    if wanted is None or not run_ids:
-        metrics = schema(LatestMetricRow).empty_table()
-    else:
-        metrics = of_these(latest.where(f"{among('run_id')} and {wanted}", as_of))
-    if only.everything and run_ids:
-        inputs = of_these(lake.table(InputRow).counting(f"{among('run_id')} and {until(as_of)}"))
-    else:
-        inputs = schema(InputRow).empty_table()
-    return Logged(metrics, pairs("param", ParamRow, "run_id"), pairs("tag", TagRow, "owner"), inputs)
+    inputs = Where({"run_id": run_ids if only.everything else ()}, as_of)
+    return Logged(
+        latest.where(wanted("metric", "run_id")),
+        pairs("param", ParamRow, "run_id"),
+        pairs("tag", TagRow, "owner"),
+        lake.table(InputRow).counting(inputs),
+    )
 
 
 def runs_of(lake: Lake, rows: Any, found: Logged) -> list[Run]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparkml_lifecycle.lake.sql import literals
 from sparkml_lifecycle.tracking.search import Field, parse_columns
 
 EXTREMES = {".min": "smallest", ".max": "largest"}
@@ -38,15 +37,15 @@ class Only:
         """Whether nothing is left out."""
         return self.fields is None
 
-    def condition(self, kind: str) -> str | None:
-        """SQL over ``key`` for the keys of a kind that are needed; None where none is."""
+    def keys(self, kind: str) -> list[str] | None:
+        """The keys of a kind that are needed; None for all of them."""
         if self.fields is None:
-            return "true"
+            return None
         mine = [field for field in self.fields if field.kind == kind]
         if any(not field.key for field in mine):
-            return "true"
+            return None
         keys = {field.key for field in mine}
         keys |= {
             field.key[:-4] for field in mine if kind == "metric" and field.key[-4:] in EXTREMES and not field.exact
         }
-        return f"key in {literals(sorted(keys))}" if keys else None
+        return sorted(keys)

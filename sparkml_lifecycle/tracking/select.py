@@ -11,9 +11,7 @@ from string import punctuation
 from typing import Any
 
 from sparkml_lifecycle.entities import LifecycleStage, ViewType
-from sparkml_lifecycle.lake import Lake, literal
-from sparkml_lifecycle.lake.sql import literals
-from sparkml_lifecycle.lake.table import until
+from sparkml_lifecycle.lake import Lake, Where
 from sparkml_lifecycle.tracking.fold import Latest
 from sparkml_lifecycle.tracking.only import EXTREMES
 from sparkml_lifecycle.tracking.search import Comparison, Field, Node, Or, Order
@@ -51,8 +49,7 @@ class Selection:
         import pyarrow.compute as pc
 
         self._lake, self._latest, self._asked = lake, latest, asked
-        inside = f"experiment_id in {literals(asked.experiment_ids)} and {until(asked.as_of)}"
-        runs = lake.table(RunRow).counting(inside)
+        runs = lake.table(RunRow).counting(Where({"experiment_id": asked.experiment_ids}, asked.as_of))
         stage = runs["lifecycle_stage"]
         if asked.view is ViewType.ALL:
             seen = pc.not_equal(stage, LifecycleStage.REMOVED)
@@ -154,8 +151,8 @@ class Selection:
     def _metric(self, field: Field) -> Any:
         column, key = EXTREMES.get(field.key[-4:]), field.key[:-4]
         if field.exact or column is None or not key:
-            return self._beside(self._latest.where(f"key = {literal(field.key)}", self._asked.as_of), "value")
-        found = self._latest.where(f"key in {literals([field.key, key])}", self._asked.as_of)
+            return self._beside(self._latest.where(self._keys(field.key)), "value")
+        found = self._latest.where(self._keys(field.key, key))
         import pyarrow.compute as pc
 
         # a metric that has exactly that key wins over the extreme of another one
@@ -165,14 +162,17 @@ class Selection:
         return self._beside(found.filter(pc.equal(found["key"], key)), column)
 
     def _logged(self, field: Field) -> Any:
-        condition = f"key = {literal(field.key)} and {until(self._asked.as_of)}"
+        condition = self._keys(field.key)
         if field.kind == "param":
             return self._beside(self._lake.table(ParamRow).counting(condition, ["run_id", "key", "value"]), "value")
         found = self._lake.table(TagRow).counting(condition, ["owner", "key", "value"])
         return self._beside(found.rename_columns({"owner": "run_id"}), "value")
 
     def _datasets(self) -> Any:
-        return self._lake.table(InputRow).counting(until(self._asked.as_of))
+        return self._lake.table(InputRow).counting(Where(as_of=self._asked.as_of))
+
+    def _keys(self, *keys: str) -> Where:
+        return Where({"key": keys}, self._asked.as_of)
 
     def _beside(self, table: Any, column: str) -> Any:
         import pyarrow.compute as pc

@@ -24,11 +24,9 @@ from sparkml_lifecycle.entities import (
     ViewType,
 )
 from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.lake import Lake, Row, literal
+from sparkml_lifecycle.lake import Lake, Row, Where
 from sparkml_lifecycle.lake.order import uuid7
 from sparkml_lifecycle.lake.rows import from_arrow
-from sparkml_lifecycle.lake.sql import literals
-from sparkml_lifecycle.lake.table import until
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
 from sparkml_lifecycle.tracking import frame, names, paging, search, select
@@ -115,7 +113,7 @@ class TrackingStore:
         """
         self._flush_before_reading()
         self._wait_for(run_id, as_of)
-        rows = self.lake.table(RunRow).counting(f"run_id = {literal(run_id)} and {until(as_of)}")
+        rows = self.lake.table(RunRow).counting(Where({"run_id": [run_id]}, as_of))
         return runs_of(self.lake, rows, logged(self.lake, self._latest, [run_id], Only(), as_of))[0]
 
     def update_run(
@@ -288,8 +286,9 @@ class TrackingStore:
         """The points of a metric in order of step and time: all of them, or a page."""
         self._flush_before_reading()
         self._wait_for(run_id)
-        sql = f"select * from metrics where run_id = {literal(run_id)} and key = {literal(key)} order by step, timestamp, seq, at, value"
-        rows = from_arrow(MetricRow, self.lake.table(MetricRow).query(sql))
+        found = self.lake.table(MetricRow).rows(Where({"run_id": [run_id], "key": [key]}))
+        by = ("step", "timestamp", "seq", "at", "value")
+        rows = from_arrow(MetricRow, found.sort_by([(column, "ascending") for column in by]))
         size = max_results if max_results is not None else max(len(rows), 1)
         page = paging.page(rows, size, page_token, (run_id, key), _point)
         return PagedList(map(_metric, page), page.token)
@@ -299,7 +298,7 @@ class TrackingStore:
         self._flush_before_reading()
         self._wait_for(run_id, as_of)
         columns = ("key", "value", "step", "timestamp", "smallest", "largest")
-        rows = self._latest.where(f"run_id = {literal(run_id)}", as_of).select(columns).sort_by("key")
+        rows = self._latest.where(Where({"run_id": [run_id]}, as_of)).select(columns).sort_by("key")
         return [MetricSummary(*row.values()) for row in rows.to_pylist()]
 
     def search_runs(
@@ -383,14 +382,14 @@ class TrackingStore:
         return self.lake.writer.clock()
 
     def _rows(self, run_ids: Sequence[str]) -> list[RunRow]:
-        return self.lake.table(RunRow).latest(f"run_id in {literals(run_ids)}") if run_ids else []
+        return self.lake.table(RunRow).latest(Where({"run_id": run_ids}))
 
     def _wait_for(self, run_id: str, as_of: datetime | None = None) -> RunRow:
         if not isinstance(run_id, str) or not uris.RUN_ID.fullmatch(run_id):
             raise InvalidInput(f"{run_id!r} is not a run id; one has 32 hex digits.")
         patience = time.monotonic() + _WAIT_SECONDS
         while True:
-            found = self.lake.table(RunRow).latest(f"run_id = {literal(run_id)} and {until(as_of)}")
+            found = self.lake.table(RunRow).latest(Where({"run_id": [run_id]}, as_of))
             if found and found[0].lifecycle_stage == LifecycleStage.REMOVED:
                 raise NotFound(f"The run {run_id!r} was removed for good (sparkml gc). as_of= shows it as it was.")
             if found:
@@ -436,7 +435,7 @@ class TrackingStore:
     def _known_params(self, run_id: str) -> dict[str, str]:
         if run_id not in self._params:
             self._flush_before_reading()
-            found = self.lake.table(ParamRow).latest(f"run_id = {literal(run_id)}")
+            found = self.lake.table(ParamRow).latest(Where({"run_id": [run_id]}))
             self._params[run_id] = {row.key: row.value for row in found}
         return self._params[run_id]
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparkml_lifecycle.errors import FormatError, InvalidInput, NotFound, StorageError
-from sparkml_lifecycle.lake import Change, Lake, Row, literal, log
+from sparkml_lifecycle.lake import Change, Lake, Row, Where, literal, log
 from sparkml_lifecycle.lake import table as table_module
 from sparkml_lifecycle.lake.order import now
 from sparkml_lifecycle.lake.sql import name
@@ -42,7 +42,7 @@ def finished(processes):
 def test_opening_for_reading_writes_nothing(tmp_path):
     lake = Lake(tmp_path / "lake")
     assert lake.table(Point).to_arrow().num_rows == 0
-    assert lake.table(Tag).latest() == []
+    assert lake.table(Tag).latest(Where()) == []
     assert lake.query("select count(*) as n from points, marks", Point, Tag)["n"].to_pylist() == [0]
     assert not (tmp_path / "lake").exists()
 
@@ -187,10 +187,10 @@ def test_who_writes_after_reading_wins_whatever_the_clocks_say(tmp_path):
     last = ""
     for number in range(30):
         table = lakes[(number * 7) % 3].table(Tag)
-        assert [tag.value for tag in table.latest()] == ([last] if last else [])
+        assert [tag.value for tag in table.latest(Where())] == ([last] if last else [])
         last = str(number)
         table.append([Tag(at=table.now(), key="k", value=last)])
-    assert [tag.value for tag in lakes[0].table(Tag).latest()] == ["29"]
+    assert [tag.value for tag in lakes[0].table(Tag).latest(Where())] == ["29"]
 
 
 def test_claims_of_several_processes_leave_no_gap_and_no_double(tmp_path):
@@ -342,3 +342,17 @@ def test_a_literal_means_its_value(value):
 
 def test_names_are_quoted():
     assert name('a"b') == '"a""b"'
+
+
+def test_a_lake_that_is_removed_under_a_process_begins_anew(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    table = lake.table(Point)
+    for number in range(3):
+        table.append([point(str(number))])
+    assert table.to_arrow().num_rows == 3
+    shutil.rmtree(tmp_path / "lake")
+    assert table.to_arrow().num_rows == 0
+    table.append([point("new")])
+    assert table.to_arrow()["key"].to_pylist() == ["new"]
+    assert Lake(tmp_path / "lake").table(Point).to_arrow()["key"].to_pylist() == ["new"]
+    assert (tmp_path / "lake" / "lake.json").exists()

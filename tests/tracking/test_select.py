@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sparkml_lifecycle.data import from_pandas
 from sparkml_lifecycle.entities import DatasetInput, InputTag, ViewType
 from sparkml_lifecycle.errors import FilterError, InvalidInput
-from sparkml_lifecycle.lake import Lake, compaction
+from sparkml_lifecycle.lake import Lake, compaction, recent
 from sparkml_lifecycle.tracking.search import And, Comparison, Field, Or, parse
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
@@ -333,7 +333,9 @@ def test_nothing_logged_is_an_empty_table(store):
 
 
 def test_a_search_reads_no_history_once_it_is_folded(store, monkeypatch):
+    # files of 200 rows count as large ones here
     monkeypatch.setattr(compaction, "SMALL_BYTES", 2000)
+    monkeypatch.setattr(recent, "_MOST_ROWS_OF_A_FILE", 50)
     experiment = store.experiments.create("e")
     for _ in range(3):
         run_id = store.create_run(experiment).info.run_id
