@@ -194,9 +194,22 @@ def settings(*, local: bool = True) -> dict[str, str]:
             "spark.ui.enabled": "false",
             "spark.sql.shuffle.partitions": str(max(cores, 2)),
         }
+        if _is_installed():
+            wanted["spark.python.daemon.module"] = "sparkml_lifecycle.scoring.daemon"
         if cores <= 16:
             wanted["spark.databricks.delta.snapshotPartitions"] = "2"
     return wanted
+
+
+def _is_installed() -> bool:
+    """Whether any process of this interpreter finds the package, not only one whose ``sys.path`` was changed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("sparkml-lifecycle")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def submit_arguments(master: str = "local[*]") -> list[str]:
