@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import InvalidInput, SchemaError
+from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
-from sparkml_lifecycle.package import PyFuncModel
 from sparkml_lifecycle.scoring.worker import ModelReference, Plan
 
 _PART = r"(?:`(?:[^`]|``)+`|\w+)"
@@ -76,21 +76,33 @@ class ModelUdf:
         if sorted(str(name) for name in found) == sorted(self._names):
             by_name = dict(zip(found, wanted, strict=True))
             return self._udf(tuple(self._names))(*(by_name[name] for name in self._names))
-        self._check_positions(found)
+        self._check_positions(columns, found)
         return self._udf(tuple(self._names))(*wanted)
 
-    def _check_positions(self, found: Sequence[str | None]) -> None:
+    def _check_positions(self, given: Sequence[Any], found: Sequence[str | None]) -> None:
         names = self._names or []
         takes = f"The model takes {len(names)} columns: {', '.join(names)}."
         if len(found) != len(names):
             raise SchemaError(
                 f"{takes} {len(found)} were given. Give all of them, or one struct with columns of those names."
             )
-        for position, (given, name) in enumerate(zip(found, names, strict=True)):
-            if given != name and given in names:
+        for position, (has, name) in enumerate(zip(found, names, strict=True), start=1):
+            if has != name and has in names:
                 raise SchemaError(
-                    f"{takes} The argument at position {position} is the column {given!r}, but {name!r} belongs there: give all by name, or rename it."
+                    f"{takes} Argument {position} is the column {has!r}, but {name!r} belongs there. {self._how_to_name(given, found)}"
                 )
+
+    def _how_to_name(self, given: Sequence[Any], found: Sequence[str | None]) -> str:
+        """What makes the arguments match by name: an alias where just one of them bears none of the model's names."""
+        names = self._names or []
+        others = [position for position, has in enumerate(found) if has not in names]
+        left = [name for name in names if name not in found]
+        if len(others) != 1 or len(left) != 1:
+            return "Give all of them by name, or all by position."
+        position = others[0]
+        has = found[position]
+        what = repr(has) if has is not None else f"the expression {_text(given[position]) or 'there'}"
+        return f"Argument {position + 1}, {what}, bears no name of the model's: write it with .alias({left[0]!r}), and all match by name."
 
     def _udf(self, names: tuple[str, ...] | None) -> Any:
         if names not in self._made:

@@ -95,8 +95,23 @@ def test_a_column_in_another_inputs_place_is_an_error(spark, pipeline):
     from pyspark.sql import functions as F
 
     udf = pyfunc.spark_udf(spark, pipeline[1])
-    with pytest.raises(errors.SchemaError, match="position 0 is the column 'gate', but 'speed' belongs there"):
+    message = r"Argument 1 is the column 'gate', but 'speed' belongs there\. Argument 2, the expression .*speed.*\.alias\('speed'\)"
+    with pytest.raises(errors.SchemaError, match=message):
         udf("gate", F.col("speed") + 1, "heat", "carrier")
+    with pytest.raises(errors.SchemaError, match="Argument 2, 'fast', bears no name"):
+        udf("gate", "fast", "heat", "carrier")
+    with pytest.raises(errors.SchemaError, match="all by position"):
+        udf("gate", F.lit(1), F.lit(2), "carrier")
+
+
+def test_an_alias_makes_an_expression_match_by_name(spark, pipeline):
+    from pyspark.sql import functions as F
+
+    case, path = pipeline
+    udf = pyfunc.spark_udf(spark, path)
+    found = answers(frame_of(spark, case), udf("gate", (F.col("speed") + 1).alias("speed"), "heat", "carrier"))
+    wanted = package.read(path).predict(case.frame().assign(speed=case.frame()["speed"] + 1))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_the_number_of_columns_is_checked(spark, pipeline):
