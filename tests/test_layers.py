@@ -19,7 +19,7 @@ LINES = (
     ("saving", "fluent", "data", "artifacts"),
     ("client",),
     ("registry", "tracking", "rest"),
-    ("package",),
+    ("package", "loaded", "nulls", "model_code"),
     ("flavors", "evaluators", "environment"),
     ("lake",),
     ("model", "wire", "entities"),
@@ -27,6 +27,11 @@ LINES = (
     ("settings", "errors"),
 )
 ARROWS = {
+    ("package", "loaded"),
+    ("package", "nulls"),
+    ("package", "model_code"),
+    ("loaded", "nulls"),
+    ("loaded", "model_code"),
     ("saving", "fluent"),
     ("registry", "tracking"),
     ("rest", "tracking"),

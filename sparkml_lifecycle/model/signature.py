@@ -30,6 +30,8 @@ class Column:
         The levels of a categorical column, in the order of their codes.
     ordered : bool
         Whether those levels have an order.
+    unit, zone : str or None
+        The unit (``s``, ``ms``, ``us``, ``ns``) and the time zone of a column of times at training; ``type`` has neither.
     """
 
     name: str | None
@@ -38,6 +40,8 @@ class Column:
     nullable: bool = True
     categories: tuple[Any, ...] | None = None
     ordered: bool = False
+    unit: str | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,9 @@ def _column(name: str | None, values: pa.Array | pa.ChunkedArray) -> Column:
             else values
         )
         categories = tuple(chunk.dictionary.to_pylist()) if isinstance(chunk, pa.DictionaryArray) else None
-    return Column(name, types.plain(values.type), nullable=values.null_count > 0, categories=categories)
+    kind = types.plain(values.type)
+    unit, zone = (values.type.unit, values.type.tz) if pa.types.is_timestamp(values.type) else (None, None)
+    return Column(name, kind, True, values.null_count > 0, categories, unit=unit, zone=zone)
 
 
 def _param(name: str, value: Any) -> Param:
@@ -282,6 +288,7 @@ def _item_to_json(item: Column | Tensor, *, for_mlflow: bool) -> dict[str, Any]:
         described["nullable"] = item.nullable
         if item.categories is not None:
             described |= {"categories": list(item.categories), "ordered": item.ordered}
+        described |= {key: value for key in ("unit", "zone") if (value := getattr(item, key)) is not None}
     return described
 
 
@@ -303,5 +310,5 @@ def _column_from(item: dict[str, Any]) -> Column:
     categories = item.get("categories")
     return Column(
         item.get("name"), types.from_json(item), required, bool(item.get("nullable", True)),
-        None if categories is None else tuple(categories), bool(item.get("ordered", False)),
+        None if categories is None else tuple(categories), bool(item.get("ordered", False)), item.get("unit"), item.get("zone"),
     )  # fmt: skip

@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparkml_lifecycle.model import answers
 from sparkml_lifecycle.package import PyFuncModel, read
 
 
@@ -121,8 +120,7 @@ def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]
     for arrays in batches:
         # Spark gives a single argument bare
         table = _rows(arrays if isinstance(arrays, tuple) else (arrays,), plan.names, model)
-        found = model.predict_columns(table, plan.params, predict_fn=plan.predict_fn)
-        yield answers.to_type(found, plan.result)
+        yield model.predict_as(table, plan.result, plan.params, predict_fn=plan.predict_fn)
 
 
 def _rows(arrays: tuple[pa.Array, ...], names: tuple[str, ...] | None, model: PyFuncModel) -> pa.Table:

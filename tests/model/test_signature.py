@@ -128,10 +128,3 @@ def test_only_what_loses_nothing_is_widened(found, wanted, fits):
 def test_an_optional_column_that_is_absent_is_null():
     signature = Signature((Column("a", pa.int64()), Column("b", pa.string(), required=False)))
     assert batch.conform(pa.table({"a": [1]}), signature).to_pydict() == {"a": [1], "b": [None]}
-
-
-def test_dtypes_depend_on_the_signature_and_not_on_the_batch():
-    column = Column("a", pa.int64())
-    whole = batch.to_pandas(pa.table({"a": pa.array([1, 2])}), [column], ["a"])
-    gaps = batch.to_pandas(pa.table({"a": pa.array([1, None])}), [column], ["a"])
-    assert whole["a"].dtype == gaps["a"].dtype == np.float64
