@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkml_lifecycle.errors import SchemaError
 from sparkml_lifecycle.package import PyFuncModel, read
 
 
@@ -126,6 +127,11 @@ def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]
 def _rows(arrays: tuple[pa.Array, ...], names: tuple[str, ...] | None, model: PyFuncModel) -> pa.Table:
     """The arguments as a table; one struct stands for its fields unless the model takes a single struct."""
     if len(arrays) == 1 and pa.types.is_struct(arrays[0].type) and not _takes_struct(model):
+        if [field.name for field in arrays[0].type] == ["type", "size", "indices", "values"]:
+            raise SchemaError(
+                "The column is a vector of Spark ML. Make it an array first: from pyspark.ml.functions import vector_to_array; "
+                "udf(vector_to_array('features'))."
+            )
         return pa.table(arrays[0].flatten(), names=[field.name for field in arrays[0].type])
     return pa.table(list(arrays), names=list(names) if names else [str(i) for i in range(len(arrays))])
 
