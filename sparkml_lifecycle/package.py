@@ -195,6 +195,10 @@ def _write_code(saved: Saved, directory: Path, description: Description) -> bool
     for source in map(Path, description.code_paths):
         if not source.exists():
             raise InvalidInput(f"code_paths names {str(source)!r}, which does not exist.")
+        if (code / source.name).exists():
+            raise InvalidInput(
+                f"code_paths names two files or folders called {source.name!r}; a model has one of each name: rename one, or put both into a package."
+            )
         if source.is_dir():
             shutil.copytree(source, code / source.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
