@@ -3,12 +3,13 @@
 MLflow's fluent API (``ml.log_metric(...)`` with no run in sight) cannot do without it. The tracking URI and the experiment
 belong to the process. Runs belong to a context (:mod:`contextvars`, so to a thread or an asyncio task); a thread that has
 started none of its own logs to the run of the main thread. A notebook may run each cell in a context of its own; there
-too the main thread's runs are the process's.
+too the main thread's runs are the process's. A run stays in the lake in which it was started, whatever lake is current later.
 """
 
 import os
 import threading
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import ClassVar
 
 from sparkml_lifecycle.settings import Settings
@@ -16,18 +17,29 @@ from sparkml_lifecycle.settings import Settings
 _context_runs: ContextVar[tuple[str, ...] | None] = ContextVar("sparkml_runs", default=None)
 
 
+@dataclass(frozen=True)
+class _Started:
+    # a forked child inherits its parent's runs, but they are not its to end
+    pid: int
+    lake: str
+
+
 class _Process:
     tracking_uri: str | None = None
     experiment_id: str | None = None
     runs: tuple[str, ...] = ()
-    last_run: str | None = None
-    # who started a run; a forked child inherits its parent's runs, but they are not its to end
-    started: ClassVar[dict[str, int]] = {}
+    last_run: tuple[str, str | None] | None = None
+    started: ClassVar[dict[str, _Started]] = {}
 
 
 def tracking_uri() -> str:
     """The current lake: what was set, else ``SPARKML_TRACKING_URI``, the conf file, or ``./mllake``."""
     return _Process.tracking_uri or Settings.load().tracking_uri
+
+
+def is_tracking_uri_set() -> bool:
+    """Whether somebody has chosen the lake: by a call, the environment or a conf file."""
+    return _Process.tracking_uri is not None or Settings.load().tracking_uri != Settings().tracking_uri
 
 
 def set_tracking_uri(uri: str | None) -> None:
@@ -63,31 +75,39 @@ def active_run_id() -> str | None:
 
 def last_run_id() -> str | None:
     """The run that was started or ended last in this process."""
-    return _Process.last_run
+    return _Process.last_run[0] if _Process.last_run else None
 
 
-def push_run(run_id: str) -> None:
-    """A run was started here."""
+def lake_of(run_id: str) -> str | None:
+    """The lake of a run that was started here and is open, or was the last one; None for any other run."""
+    if run_id in _Process.started:
+        return _Process.started[run_id].lake
+    return _Process.last_run[1] if _Process.last_run and _Process.last_run[0] == run_id else None
+
+
+def push_run(run_id: str, lake: str) -> None:
+    """A run was started here, in the lake of that normal URI."""
     runs = (*own_runs(), run_id)
-    _Process.started[run_id] = os.getpid()
+    _Process.started[run_id] = _Started(os.getpid(), lake)
     _context_runs.set(runs)
-    _Process.last_run = run_id
+    _Process.last_run = run_id, lake
     if _in_main_thread():
         _Process.runs = runs
 
 
 def pop_run(run_id: str) -> None:
     """A run was ended here; it may have been started in another context."""
+    lake = lake_of(run_id)
     _Process.started.pop(run_id, None)
     remaining = tuple(known for known in own_runs() if known != run_id)
     _context_runs.set(remaining or None)
-    _Process.last_run = run_id
+    _Process.last_run = run_id, lake
     _Process.runs = tuple(known for known in _Process.runs if known != run_id)
 
 
 def left_open() -> tuple[str, ...]:
     """The runs that this process has started and not ended, the innermost first."""
-    return tuple(run_id for run_id, pid in reversed(_Process.started.items()) if pid == os.getpid())
+    return tuple(run_id for run_id, started in reversed(_Process.started.items()) if started.pid == os.getpid())
 
 
 def _in_main_thread() -> bool:

@@ -84,6 +84,19 @@ class ScoringError(LifecycleError, RuntimeError):
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """``" Did you mean 'x'?"`` for the nearest known name, else an empty text."""
-    near = difflib.get_close_matches(wrong, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    """``" Did you mean 'x'?"`` for the nearest known name, whatever its capitals, else an empty text."""
+    near = nearest(wrong, known)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like ``wrong``, whatever its capitals; None where none is."""
+    names = {name.lower(): name for name in reversed(list(known))}
+    near = difflib.get_close_matches(wrong.lower(), list(names), n=1)
+    return names[near[0]] if near else None
+
+
+def reason(error: BaseException) -> str:
+    """The first line of somebody else's error, without the full stop at its end, to stand inside a sentence."""
+    text = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(". ")

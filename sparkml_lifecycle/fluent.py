@@ -27,6 +27,7 @@ from sparkml_lifecycle.entities import (
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.tracking.frame import to_pandas
+from sparkml_lifecycle.tracking.names import several
 
 _PAGE = 10_000
 
@@ -47,14 +48,22 @@ class ActiveRun(Run):
 # -- the lake and the experiment -----------------------------------------------------------------------------------------
 
 
-def set_tracking_uri(uri: str | Path) -> None:
-    """Choose the lake: a path or storage URI."""
-    current.set_tracking_uri(uris.normalise(uri))
+def set_tracking_uri(uri: str | Path | None) -> None:
+    """Choose the lake: a path or storage URI; None: back to ``SPARKML_TRACKING_URI``, the conf file, or ``./mllake``.
+
+    Runs that are open stay in the lake in which they were started.
+    """
+    current.set_tracking_uri(None if uri is None else uris.lake(uri))
 
 
 def get_tracking_uri() -> str:
     """The current lake's normal URI."""
-    return uris.normalise(current.tracking_uri())
+    return uris.lake(current.tracking_uri())
+
+
+def is_tracking_uri_set() -> bool:
+    """Whether the lake was chosen, by :func:`set_tracking_uri`, the environment or a conf file."""
+    return current.is_tracking_uri_set()
 
 
 def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment:
@@ -136,6 +145,7 @@ def start_run(
     parent_run_id: str | None = None,
     tags: Mapping[str, Any] | None = None,
     description: str | None = None,
+    log_system_metrics: bool | None = None,
 ) -> ActiveRun:
     """Start a run, or with ``run_id`` go on with one.
 
@@ -145,18 +155,29 @@ def start_run(
         Needed where a run is active: the new one then is its child.
     description : str
         Shown with the run (the tag ``mlflow.note.content``).
+    log_system_metrics : bool, optional
+        MLflow's argument; only None and False are taken, since nothing here measures the machine.
 
     Raises
     ------
     InvalidInput
-        If a run is active and ``nested`` is not said, or the run is deleted.
+        If a run is active and ``nested`` is not said or the active run lies in another lake, or the run is deleted.
     """
+    if log_system_metrics:
+        raise InvalidInput(
+            "log_system_metrics=True: system metrics are not measured here. Leave it out, or log them: ml.log_metric('cpu', …)."
+        )
     active = current.own_runs()
     if active and not nested:
         raise InvalidInput(
             f"The run {active[-1]} is active. End it first (ml.end_run()), or start a child: start_run(nested=True)."
         )
     client = _client()
+    if active and current.lake_of(active[-1]) != client.tracking_uri:
+        raise InvalidInput(
+            f"The active run {active[-1]} lies in the lake {current.lake_of(active[-1])!r}, and the current lake is "
+            f"{client.tracking_uri!r}: a child lies beside its parent. End that run first: ml.end_run()."
+        )
     said = {str(key): value for key, value in (tags or {}).items()}
     if description is not None:
         said["mlflow.note.content"] = description
@@ -170,7 +191,7 @@ def start_run(
         run = client.store.create_run(
             experiment_id or _experiment_id(), run_name, {**context, **said}, synchronous=False
         )
-    current.push_run(run.info.run_id)
+    current.push_run(run.info.run_id, client.tracking_uri)
     return ActiveRun(run.info, run.data, run.inputs)
 
 
@@ -190,7 +211,7 @@ def active_run() -> ActiveRun | None:
 def last_active_run() -> Run | None:
     """The active run, else the one that ended last in this process, with what it logged."""
     run_id = current.active_run_id() or current.last_run_id()
-    return get_run(run_id) if run_id else None
+    return client_of(run_id).get_run(run_id) if run_id else None
 
 
 def get_run(run_id: str) -> Run:
@@ -248,9 +269,9 @@ def search_runs(
     """
     client = _client()
     if experiment_names:
-        ids = [client.experiment_named(name).experiment_id for name in experiment_names]
+        ids = [client.experiment_named(name).experiment_id for name in several(experiment_names)]
     elif experiment_ids:
-        ids = [str(one) for one in experiment_ids]
+        ids = several(experiment_ids)
     elif search_all_experiments:
         ids = [one.experiment_id for one in search_experiments(ViewType.ACTIVE_ONLY)]
     else:
@@ -290,7 +311,7 @@ def log_metrics(
     dataset: Dataset | None = None,
 ) -> None:
     """Log one point of several metrics."""
-    client, run = _client(), run_id or _run_id()
+    client, run = _logging(run_id)
     name, digest = (dataset.name, dataset.digest) if dataset is not None else (None, None)
     for key, value in metrics.items():
         client.log_metric(run, key, value, timestamp, step, synchronous, name, digest, model_id)
@@ -298,27 +319,32 @@ def log_metrics(
 
 def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
     """Log a parameter and return its value; a second, different value raises :class:`InvalidInput`."""
-    return _client().log_param(_run_id(), key, value, synchronous)
+    client, run = _logging()
+    return client.log_param(run, key, value, synchronous)
 
 
 def log_params(params: Mapping[str, Any], synchronous: bool | None = None, run_id: str | None = None) -> None:
     """Log parameters, all or none of them."""
-    _client().store.log_params(run_id or _run_id(), params.items(), synchronous)
+    client, run = _logging(run_id)
+    client.store.log_params(run, params.items(), synchronous)
 
 
 def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
     """Set a tag of the active run."""
-    _client().set_tag(_run_id(), key, value, synchronous)
+    client, run = _logging()
+    client.set_tag(run, key, value, synchronous)
 
 
 def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
     """Set tags of the active run."""
-    _client().store.set_tags(_run_id(), tags.items(), synchronous)
+    client, run = _logging()
+    client.store.set_tags(run, tags.items(), synchronous)
 
 
 def delete_tag(key: str) -> None:
     """Remove a tag of the active run."""
-    _client().delete_tag(_run_id(), key)
+    client, run = _logging()
+    client.delete_tag(run, key)
 
 
 def log_input(
@@ -344,16 +370,21 @@ def log_inputs(
     for dataset, context, tags in zip(datasets, *said, strict=True):
         named = {"mlflow.data.context": context, **(tags or {})}
         inputs.append(DatasetInput(dataset, tuple(InputTag(k, str(v)) for k, v in named.items() if v is not None)))
-    _client().log_inputs(run_id or _run_id(), inputs)
+    client, run = _logging(run_id)
+    client.log_inputs(run, inputs)
 
 
 def log_batch(metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[RunTag] = ()) -> None:
     """Log many things at once to the active run."""
-    _client().log_batch(_run_id(), metrics, params, tags)
+    client, run = _logging()
+    client.log_batch(run, metrics, params, tags)
 
 
 def flush() -> None:
     """Commit what waits in memory; returns when it is in the lake."""
+    active = current.active_run_id()
+    if active is not None:
+        client_of(active).flush()
     _client().flush()
 
 
@@ -362,27 +393,32 @@ def flush() -> None:
 
 def log_artifact(local_path: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
     """Copy a local file to the run's artifacts."""
-    _client().log_artifact(run_id or _run_id(), local_path, artifact_path)
+    client, run = _logging(run_id)
+    client.log_artifact(run, local_path, artifact_path)
 
 
 def log_artifacts(local_dir: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
     """Copy what a local directory holds to the run's artifacts."""
-    _client().log_artifacts(run_id or _run_id(), local_dir, artifact_path)
+    client, run = _logging(run_id)
+    client.log_artifacts(run, local_dir, artifact_path)
 
 
 def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:
     """Write a text file to the run's artifacts."""
-    _client().log_text(run_id or _run_id(), text, artifact_file)
+    client, run = _logging(run_id)
+    client.log_text(run, text, artifact_file)
 
 
 def log_dict(dictionary: Any, artifact_file: str, run_id: str | None = None) -> None:
     """Write a dict or list as JSON, or as YAML where the file's name ends so."""
-    _client().log_dict(run_id or _run_id(), dictionary, artifact_file)
+    client, run = _logging(run_id)
+    client.log_dict(run, dictionary, artifact_file)
 
 
 def log_figure(figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
     """Write a matplotlib or Plotly figure."""
-    _client().log_figure(_run_id(), figure, artifact_file, save_kwargs=save_kwargs)
+    client, run = _logging()
+    client.log_figure(run, figure, artifact_file, save_kwargs=save_kwargs)
 
 
 def log_image(
@@ -394,12 +430,14 @@ def log_image(
     synchronous: bool | None = None,
 ) -> None:
     """Write a PIL image or an array: to a file of that name, or as one of the images of ``key`` at a ``step``."""
-    _client().log_image(_run_id(), image, artifact_file, key, step, timestamp)
+    client, run = _logging()
+    client.log_image(run, image, artifact_file, key, step, timestamp)
 
 
 def log_stream(stream: Any, artifact_file: str, run_id: str | None = None) -> None:
     """Write what a binary file object gives, without holding it in memory."""
-    _client().log_stream(run_id or _run_id(), stream, artifact_file)
+    client, run = _logging(run_id)
+    client.log_stream(run, stream, artifact_file)
 
 
 def load_table(
@@ -411,24 +449,33 @@ def load_table(
 
 def log_table(data: Any, artifact_file: str, run_id: str | None = None) -> None:
     """Write a frame or a dict of columns as ``.json`` or ``.parquet``."""
-    _client().log_table(run_id or _run_id(), data, artifact_file)
+    client, run = _logging(run_id)
+    client.log_table(run, data, artifact_file)
 
 
 def get_artifact_uri(artifact_path: str | None = None) -> str:
     """Where the active run's artifacts, or one of them, lie."""
-    base = _client().artifact_uri(_run_id())
+    client, run = _logging()
+    base = client.artifact_uri(run)
     return uris.join(base, uris.check_relative(artifact_path)) if artifact_path else base
 
 
 # -- inside --------------------------------------------------------------------------------------------------------------
 
 
+def client_of(run_id: str) -> LifecycleClient:
+    """The client of the lake in which a run was started here, of the current lake for any other run."""
+    return LifecycleClient(current.lake_of(run_id))
+
+
 def _client() -> LifecycleClient:
     return LifecycleClient()
 
 
-def _run_id() -> str:
-    return current.active_run_id() or start_run().info.run_id
+def _logging(run_id: str | None = None) -> tuple[LifecycleClient, str]:
+    """Where a value goes: the run that was said, else the active one, else one that is started for it."""
+    run = run_id or current.active_run_id() or start_run().info.run_id
+    return client_of(run), run
 
 
 def _experiment_id() -> str:
@@ -448,7 +495,7 @@ def _named(name: str) -> Experiment:
 
 
 def _read(run_id: str) -> ActiveRun:
-    run = _client().get_run(run_id)
+    run = client_of(run_id).get_run(run_id)
     return ActiveRun(run.info, run.data, run.inputs)
 
 
@@ -467,7 +514,7 @@ def _resumed(
 
 def _end(run_id: str, status: str) -> None:
     try:
-        _client().set_terminated(run_id, status)
+        client_of(run_id).set_terminated(run_id, status)
     finally:
         current.pop_run(run_id)
 

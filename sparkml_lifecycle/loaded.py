@@ -1,5 +1,6 @@
 """A loaded model of any framework: one ``predict``, whatever it was saved with."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,13 +34,21 @@ class PyFuncModel:
     """
 
     def __init__(
-        self, model: Any, flavor: Flavor, found: Manifest, directory: Path, code: ModelCode | None = None
+        self,
+        model: Any,
+        flavor: Flavor,
+        found: Manifest,
+        directory: Path,
+        code: ModelCode | None = None,
+        *,
+        hide_errors: bool = False,
     ) -> None:
         self.manifest = found
         self.flavor = flavor
         self._model = model
         self._directory = directory
         self._code = code or ModelCode(None)
+        self._hide_errors = hide_errors
         self._digest: str | None = None
         self._signature = found.signature or Signature()
         self._names = self._signature.names or flavor.feature_names(model)
@@ -107,15 +116,16 @@ class PyFuncModel:
 
         Returns
         -------
-        numpy array, DataFrame or dict of arrays
-            What the framework gives; rows with a null that it refuses answer NaN or None.
+        numpy array or DataFrame
+            A DataFrame where a row has several named answers (H2O, probabilities); of a ``python_function`` what the user's
+            code gives. Rows with a null that the framework refuses answer NaN or None. No rows give an empty answer.
 
         Raises
         ------
         SchemaError
             If the columns do not fit.
         ScoringError
-            If the model raises.
+            If the model raises; the model's own error is its cause.
         """
         method, known = self._method(predict_fn), self._signature.with_params(params)
         if self._signature.inputs is None and self._names is None and self.flavor.name == manifest.PYTHON_FUNCTION:
@@ -123,11 +133,10 @@ class PyFuncModel:
         table = self._conformed(data)
         left_out = self._left_out(table, method, known)
         pieces = list(self._pieces(table, left_out, method, known, batch.is_pandas(data)))
-        if len(pieces) == 1 and pieces[0][0] is None:
-            return pieces[0][1]
         if not pieces:
             pieces = [self._template(table, method, known)]
-        return assemble(pieces, table.num_rows)
+        given = pieces[0][1] if pieces[0][0] is None else assemble(pieces, table.num_rows)
+        return given if self.flavor.name == manifest.PYTHON_FUNCTION else _framed(given)
 
     def predict_columns(
         self, data: Any, params: Mapping[str, Any] | None = None, *, predict_fn: str | None = None
@@ -222,7 +231,7 @@ class PyFuncModel:
         """The signature's columns of ``data``."""
         table = batch.as_table(data, self._names)
         if self._signature.inputs is not None:
-            return batch.conform(table, self._signature)
+            return batch.conform(table, self._signature, in_pandas=batch.is_pandas(data))
         if self._names is None:
             return table
         if len(self._names) == table.num_columns and table.column_names == [str(i) for i in range(table.num_columns)]:
@@ -293,12 +302,33 @@ class PyFuncModel:
         except LifecycleError:
             raise
         except Exception as error:
-            inside = self.unwrap()
-            model = f"{type(inside).__module__}.{type(inside).__name__}"
-            raise ScoringError(
-                f"The {self.flavor.name} model {model} (run {self.manifest.run_id or 'none'}) raised {type(error).__name__} in {method}. "
-                "Its message is left out because it may quote the data; the traceback above has the line."
-            ) from _without_data(error)
+            said = f"{self._described()} raised {type(error).__name__} in {method}."
+            if self._hide_errors:
+                raise ScoringError(
+                    f"{said} Its message is left out because it may quote the data; the traceback above has the line."
+                ) from _without_data(error)
+            raise ScoringError(f"{said} Its own message stands above, and is this error's __cause__.") from error
+
+    def _described(self) -> str:
+        """Which model it is, in its owner's words: never the wrapper's class, and the run only if there is one."""
+        inside = self.unwrap()
+        inside = getattr(inside, "function", inside) if self.flavor.name == manifest.PYTHON_FUNCTION else inside
+        if inspect.isroutine(inside):
+            named = f"The function {inside.__name__!r}"
+        else:
+            named = f"The {self.flavor.name} model {type(inside).__module__}.{type(inside).__qualname__}"
+        return f"{named} (run {self.manifest.run_id})" if self.manifest.run_id else named
+
+
+def _framed(given: Any) -> Any:
+    """Several named answers as a DataFrame; anything else as it is."""
+    if not isinstance(given, Mapping):
+        return given
+    import pandas as pd
+
+    return pd.DataFrame(
+        {name: values.to_pandas() if hasattr(values, "to_pandas") else values for name, values in given.items()}
+    )
 
 
 def _without_data(error: BaseException) -> BaseException:

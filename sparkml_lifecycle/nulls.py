@@ -7,7 +7,6 @@ the first rows of the batch without a null. Where none works nothing is known of
 is asked by itself.
 """
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,9 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sparkml_lifecycle.model import batch
+from sparkml_lifecycle.model import batch, example
 
-EXAMPLE_FILE = "input_example.json"
 _TRIED = 5  # rows of the example, and of a batch
 
 
@@ -70,35 +68,11 @@ class NullRule:
         return tuple(refused)
 
     def _candidates(self, table: Any) -> Iterator[Any]:
-        complete = without_nulls(table.schema, self._example(table.schema))
+        complete = without_nulls(table.schema, example.read(self._directory, table.schema))
         yield from (complete.slice(i, 1) for i in range(min(complete.num_rows, _TRIED)))
         yield _made_up(table.schema, self._levels())
         complete = without_nulls(table.schema, table)
         yield from (complete.slice(i, 1) for i in range(min(complete.num_rows, _TRIED)))
-
-    def _example(self, schema: Any) -> Any:
-        """The kept input example in the types of ``schema``; no rows if there is none or JSON lost what it was."""
-        try:
-            stored = json.loads((self._directory / EXAMPLE_FILE).read_text())
-            rows = stored["inputs"] if "inputs" in stored else stored["data"]
-            names = [str(name) for name in stored.get("columns", schema.names)]
-            by_name = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-            arrays = [_typed(by_name[f.name], f.type) for f in schema]
-            return pa.table(arrays, schema=schema)
-        except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, pa.ArrowException):
-            return schema.empty_table()
-
-
-def _typed(values: list[Any], kind: Any) -> Any:
-    if pa.types.is_temporal(kind):
-        return (
-            pa.array([None if v is None else str(v).removesuffix("Z") for v in values], pa.string())
-            .cast(pa.timestamp(getattr(kind, "unit", "us")) if pa.types.is_timestamp(kind) else kind)
-            .cast(kind)
-        )
-    if pa.types.is_decimal(kind) and values and isinstance(values[0], str):
-        return pa.array(values, pa.string()).cast(kind)
-    return pa.array(values, from_pandas=True).cast(kind)
 
 
 def without_nulls(schema: Any, table: Any) -> Any:

@@ -4,7 +4,6 @@ A directory is written beside its place and renamed into it, so that half a mode
 :class:`~sparkml_lifecycle.loaded.PyFuncModel`: one ``predict`` for every framework.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -16,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sparkml_lifecycle import environment, flavors
+from sparkml_lifecycle import environment, flavors, uris
 from sparkml_lifecycle.errors import (
     AlreadyExists,
     ConsentRequired,
@@ -26,19 +25,18 @@ from sparkml_lifecycle.errors import (
     MissingLibrary,
     StorageError,
     did_you_mean,
+    reason,
 )
 from sparkml_lifecycle.flavors.base import Flavor, Saved, SaveOptions
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.model import answers, batch, manifest
+from sparkml_lifecycle.model import answers, example, manifest
+from sparkml_lifecycle.model.example import Example
 from sparkml_lifecycle.model.manifest import Manifest
 from sparkml_lifecycle.model.signature import Column, Signature, infer_signature
 from sparkml_lifecycle.model_code import ModelCode, code_of
-from sparkml_lifecycle.nulls import EXAMPLE_FILE
 from sparkml_lifecycle.settings import Settings
 
-__all__ = ["EXAMPLE_FILE", "Description", "PyFuncModel", "flavor_for", "load_native", "read", "save"]
-
-_EXAMPLE_ROWS = 20
+__all__ = ["Description", "PyFuncModel", "flavor_for", "load_native", "read", "save"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Description:
     signature : Signature, optional
         Inferred from ``input_example`` and the model's answers to it where it is not given.
     input_example : DataFrame, Arrow table, array, dict or list, optional
-        A few rows; at most 20 are kept.
+        A few rows; at most 20 are kept. A pair ``(rows, params)`` gives parameters with their defaults too.
     requirements : sequence of str, optional
         Replaces the inferred requirement lines.
     code_paths : sequence of path
@@ -101,7 +99,7 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
     StorageError
         If the disk refuses; nothing is left behind.
     """
-    target = Path(path)
+    target = _target(path)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExists(f"{str(target)!r} is there already. Choose another path or remove it first.")
     flavor = flavors.by_name(description.flavor) if description.flavor else flavors.flavor_of(model)
@@ -112,15 +110,39 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
         if target.exists():
             target.rmdir()
         os.rename(beside, target)
+    except ConsentRequired as error:
+        raise ConsentRequired(f"{error}{_without_pickle(model, flavor)}") from error
     except LifecycleError:
         raise
     except OSError as error:
         raise StorageError(
-            f"The model cannot be saved at {str(target)!r}: {error.strerror or error}. Nothing was left there."
+            f"The model cannot be saved at {str(target)!r}: {reason(error)}. Nothing was left there."
         ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return written
+
+
+def _target(path: str | Path) -> Path:
+    # absolute: frameworks join what they are given with directories of their own
+    place = uris.parse(path)
+    if not isinstance(place, uris.StorageUri) or not place.is_local:
+        raise InvalidInput(
+            f"A model is saved as a directory on this machine, found {str(path)!r}. With a run, wherever its artifacts lie: "
+            "ml.log_model(model, 'model')."
+        )
+    return Path(place.text)
+
+
+def _without_pickle(model: Any, flavor: Flavor) -> str:
+    """What to say where another flavor is the model's own."""
+    try:
+        own = flavors.flavor_of(model).name
+    except InvalidInput:
+        return ""
+    if own in (flavor.name, manifest.PYTHON_FUNCTION):
+        return ""
+    return f" Its own format needs no consent: ml.log_model (or ml.{own}.log_model), and save_model likewise."
 
 
 def _write(model: Any, flavor: Flavor, directory: Path, description: Description) -> Manifest:
@@ -135,8 +157,9 @@ def _write(model: Any, flavor: Flavor, directory: Path, description: Description
         (directory / name).write_text(text)
     found = _manifest(flavor, saved, description, has_code, flavor.tuning(model))
     manifest.write(found, directory)
-    sample = _write_example(description.input_example, directory)
-    found = replace(found, signature=_complete_signature(found, directory, description, sample))
+    given = Example.of(description.input_example)
+    sample = example.write(given, directory)
+    found = replace(found, signature=_complete_signature(found, directory, description.signature, given, sample))
     manifest.write(found, directory)
     return found
 
@@ -206,39 +229,13 @@ def _write_code(saved: Saved, directory: Path, description: Description) -> bool
     return True
 
 
-def _write_example(example: Any, directory: Path) -> Any:
-    """Keep a few rows of the example as MLflow does, and give them back as a table."""
-    if example is None:
-        return None
-    if type(example).__module__.startswith("pyspark."):
-        example = example.limit(_EXAMPLE_ROWS).toPandas()
-    if type(example).__module__.startswith("numpy"):
-        rows = example[:_EXAMPLE_ROWS]
-        (directory / EXAMPLE_FILE).write_text(json.dumps({"inputs": rows.tolist()}))
-        return rows
-    if isinstance(example, Mapping) and all(
-        not isinstance(v, (list, tuple)) and not hasattr(v, "__len__") for v in example.values()
-    ):
-        example = [dict(example)]
-    if not hasattr(example, "iloc"):
-        example = batch.as_table(example, None).slice(0, _EXAMPLE_ROWS).to_pandas()
-    rows = example.iloc[:_EXAMPLE_ROWS]
-    split = json.loads(
-        rows.to_frame().to_json(orient="split", date_format="iso")
-        if rows.ndim == 1
-        else rows.to_json(orient="split", date_format="iso", default_handler=str)
-    )
-    (directory / EXAMPLE_FILE).write_text(json.dumps({"columns": split["columns"], "data": split["data"]}))
-    return rows
-
-
-def _complete_signature(found: Manifest, directory: Path, description: Description, sample: Any) -> Signature | None:
+def _complete_signature(
+    found: Manifest, directory: Path, said: Signature | None, given: Example, sample: Any
+) -> Signature | None:
     """The given signature, or one of the example; with outputs by asking the saved model itself, which also shows that it loads."""
     if sample is None:
-        return description.signature
-    wanted = description.signature or infer_signature(
-        description.input_example if _is_schema_rich(description.input_example) else sample
-    )
+        return said
+    wanted = said or infer_signature(given.given if given.is_schema_rich else sample, params=given.params)
     loaded = read(
         directory,
         allow_code=True,
@@ -246,7 +243,7 @@ def _complete_signature(found: Manifest, directory: Path, description: Descripti
         warn=False,
     )
     try:
-        outputs = answers.to_columns(loaded.predict(sample), len(sample))
+        outputs = answers.to_columns(loaded.predict(sample, given.params), len(sample))
     except LifecycleError as error:
         raise InvalidInput(f"The model does not answer its own input example: {error}") from error
     if wanted.outputs:
@@ -257,18 +254,31 @@ def _complete_signature(found: Manifest, directory: Path, description: Descripti
     return Signature(wanted.inputs, described, wanted.params)
 
 
-def _is_schema_rich(example: Any) -> bool:
-    """Whether the example itself says more about its types than the rows kept of it."""
-    return type(example).__module__.partition(".")[0] in ("pandas", "pyarrow", "pyspark", "numpy")
-
-
 # -- reading -------------------------------------------------------------------------------------------------------------
 
 
 def read(
-    directory: str | Path, *, allow_code: bool | None = None, found: Manifest | None = None, warn: bool = True
+    directory: str | Path,
+    *,
+    allow_code: bool | None = None,
+    found: Manifest | None = None,
+    warn: bool = True,
+    hide_errors: bool = False,
 ) -> PyFuncModel:
     """Load the model of a directory on this machine.
+
+    Parameters
+    ----------
+    directory : path
+    allow_code : bool, optional
+        Consent to code out of the directory; ``SPARKML_ALLOW_CODE`` where it is None.
+    found : Manifest, optional
+        Read from the directory where it is not given.
+    warn : bool
+        Whether other versions of the framework than those at saving are warned about.
+    hide_errors : bool
+        Whether the text of an error that the model raises is left out, because it may quote the data: on executors,
+        whose errors end in logs.
 
     Raises
     ------
@@ -286,7 +296,7 @@ def read(
     model, code = _load(directory, found, flavor, consent)
     if warn:
         environment.warn_about_versions(found.ours.get("versions") or {}, directory.name)
-    return PyFuncModel(model, flavor, found, directory, code)
+    return PyFuncModel(model, flavor, found, directory, code, hide_errors=hide_errors)
 
 
 def flavor_for(found: Manifest) -> Flavor:

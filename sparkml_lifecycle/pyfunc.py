@@ -9,23 +9,21 @@ Examples
 >>> df.withColumn("prediction", udf())                        # doctest: +SKIP
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle import package, saving
 from sparkml_lifecycle.client import resolve
-from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.flavors import FLAVORS
+from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.flavors.python_model import PythonModel, PythonModelContext
-from sparkml_lifecycle.model import manifest
-from sparkml_lifecycle.package import PyFuncModel
+from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.saving import ModelInfo
 from sparkml_lifecycle.scoring.column import ModelUdf
 from sparkml_lifecycle.settings import Settings
 
 __all__ = [
-    "Framework",
     "PyFuncModel",
     "PythonModel",
     "PythonModelContext",
@@ -57,7 +55,7 @@ def load_model(model_uri: str | Path, *, allow_code: bool | None = None) -> PyFu
     ConsentRequired
         If it would run code and nobody agreed to that.
     """
-    return package.read(resolve(str(model_uri)), allow_code=allow_code)
+    return package.read(resolve(model_uri), allow_code=allow_code)
 
 
 def save_model(
@@ -70,7 +68,7 @@ def save_model(
     path : str
         A new directory.
     python_model : PythonModel, function, or path of a source file
-        A source file names its model by ``models.set_model(...)``.
+        A source file must name its model, by ``models.set_model(...)`` at its top level.
     artifacts : mapping of str to str, optional
         Name to URI of files the model needs; it finds them in ``context.artifacts``.
     **description
@@ -142,6 +140,10 @@ def spark_udf(
     from sparkml_lifecycle.scoring import column
     from sparkml_lifecycle.scoring.ship import ship
 
+    if not isinstance(model_uri, (str, os.PathLike)):
+        raise InvalidInput(
+            f"spark_udf(spark, model_uri): the model's URI is a text, found {type(model_uri).__name__}. Are the arguments swapped?"
+        )
     if evaluator not in ("auto", "native"):
         raise InvalidInput(f"evaluator must be 'auto' or 'native', found {evaluator!r}.")
     if env_manager not in (None, "local"):
@@ -149,7 +151,7 @@ def spark_udf(
             f"env_manager={env_manager!r} is not supported: workers use the environment they have ('local')."
         )
     consent = Settings.load().allow_code if allow_code is None else allow_code
-    directory = resolve(str(model_uri))
+    directory = resolve(model_uri)
     model = package.read(directory, allow_code=consent)
     result = column.output_type(model, result_type, predict_fn)
     model.check_method(predict_fn)
@@ -157,45 +159,3 @@ def spark_udf(
     columns = model.signature.columns if model.signature else None
     optional = frozenset(str(c.name) for c in columns or () if not c.required)
     return ModelUdf(ship(spark, directory, consent), model.input_names, optional, result, predict_fn, known)
-
-
-class Framework:
-    """MLflow's per-framework names, ``ml.sklearn``, ``ml.xgboost`` …: the framework's own object in and out."""
-
-    def __init__(self, flavor: str) -> None:
-        self._flavor = flavor
-
-    def __repr__(self) -> str:
-        return f"<sparkml_lifecycle.{self._flavor}: save_model, log_model, load_model>"
-
-    def save_model(self, model: Any, path: str | Path, **description: Any) -> ModelInfo:
-        """Save a model of this framework; see :func:`sparkml_lifecycle.save_model`."""
-        return saving.save_model(model, path, flavor=self._flavor, **description)
-
-    def log_model(self, model: Any, name: str | None = None, **description: Any) -> ModelInfo:
-        """Save a model of this framework in the current run; see :func:`sparkml_lifecycle.log_model`."""
-        return saving.log_model(model, name, flavor=self._flavor, **description)
-
-    def load_model(self, model_uri: str | Path, *, allow_code: bool | None = None) -> Any:
-        """The framework's own object.
-
-        Raises
-        ------
-        NotFound
-            If the model has no such flavor.
-        """
-        directory = resolve(str(model_uri))
-        found = manifest.read(directory)
-        if self._flavor not in found.flavors:
-            raise NotFound(
-                f"The model at {str(model_uri)!r} has no {self._flavor} flavor. It has: {', '.join(found.flavors)}."
-            )
-        consent = Settings.load().allow_code if allow_code is None else allow_code
-        from sparkml_lifecycle.flavors import by_name
-
-        return package.load_native(directory, found, by_name(self._flavor), consent)
-
-
-def framework(name: str) -> Framework | None:
-    """The namespace of a flavor of the table, or None."""
-    return Framework(name) if name in FLAVORS and name != manifest.PYTHON_FUNCTION else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sparkml_lifecycle.errors import ConfigError, did_you_mean
+from sparkml_lifecycle.errors import ConfigError, did_you_mean, reason
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -74,7 +74,7 @@ def _from_file(path: str | Path | None) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(path).read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the conf file {str(path)!r}: {error}") from error
+        raise ConfigError(f"Cannot read the conf file {str(path)!r}: {reason(error)}.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"The conf file {str(path)!r} must hold keys and values, found {type(content).__name__}.")
     return content

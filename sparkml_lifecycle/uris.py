@@ -1,14 +1,19 @@
 """Parses ``runs:/…``, ``models:/…`` and storage URIs; resolving them to files is the client's work."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from sparkml_lifecycle.errors import InvalidInput
+from sparkml_lifecycle.errors import InvalidInput, did_you_mean
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 _SAME_PLACE = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "viewfs": "hdfs"}
+_SCHEMES = ("file", "s3", "gs", "abfss", "hdfs", "viewfs")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+# what MLflow's users give for a place that is no directory or bucket
+_NO_LAKES = ("databricks", "databricks-uc", "uc")
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,68 @@ def parse(uri: str | Path) -> RunUri | ModelUri | StorageUri:
     Raises
     ------
     InvalidInput
-        If it is empty or its ``runs:`` or ``models:`` form is not complete.
+        If it is no text or path, is empty, begins with a scheme that nothing here reads, or its ``runs:`` or ``models:`` form
+        is not complete.
     """
+    text = _text(uri)
+    if text.startswith("runs:"):
+        return _run_uri(text)
+    if text.startswith("models:"):
+        return _model_uri(text)
+    _check_scheme(text)
+    return StorageUri(normalise(text))
+
+
+def lake(uri: str | Path) -> str:
+    """The normal URI of a lake.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no directory or bucket: a server's, a database's or Databricks' URI.
+    """
+    text = _text(uri)
+    scheme = _scheme(text)
+    if scheme in ("http", "https"):
+        raise InvalidInput(
+            f"{text!r} is a server, and a lake is a directory or bucket: a path, {_known()}. Servers come with a later version."
+        )
+    if text in _NO_LAKES or scheme in (*_NO_LAKES, "runs", "models"):
+        here = f" A directory of that name: './{text}'." if text in _NO_LAKES else ""
+        raise InvalidInput(f"{text!r} is no lake: give a directory or bucket, a path, {_known()}.{here}")
+    _check_scheme(text)
+    return normalise(text)
+
+
+def _text(uri: object) -> str:
+    if not isinstance(uri, (str, os.PathLike)):
+        raise InvalidInput(f"A URI is a text or a path, found {type(uri).__name__}.")
     text = str(uri)
     if not text.strip():
         raise InvalidInput(
             "An empty URI was given; give a path, file:, s3://, runs:/<run_id>/<path> or models:/<name>/<version>."
         )
-    if text.startswith("runs:"):
-        return _run_uri(text)
-    if text.startswith("models:"):
-        return _model_uri(text)
-    return StorageUri(normalise(text))
+    return text
+
+
+def _scheme(text: str) -> str | None:
+    """What stands before the colon, in small letters; None for a path, a Windows drive among them."""
+    match = _SCHEME.match(text)
+    return match[1].lower() if match else None
+
+
+def _known() -> str:
+    return ", ".join(f"{scheme}:" for scheme in _SCHEMES)
+
+
+def _check_scheme(text: str) -> None:
+    scheme = _scheme(text)
+    if scheme is not None and scheme not in (*_SCHEMES, *_SAME_PLACE):
+        guess = did_you_mean(scheme, (*_SCHEMES, *_SAME_PLACE, "runs", "models"))
+        raise InvalidInput(
+            f"{text!r} begins with {scheme}:, which nothing here reads. Known: a path, {_known()}, runs:/<run_id>/<path>. "
+            f"A file whose name has a colon: './{text}'.{guess}"
+        )
 
 
 def _run_uri(text: str) -> RunUri:
@@ -88,14 +143,19 @@ def _model_uri(text: str) -> ModelUri:
 def normalise(uri: str | Path) -> str:
     """One spelling for one place: ``file:`` URIs and relative paths become absolute paths, ``s3a:`` becomes ``s3:``, no slash at the end."""
     text = str(uri)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is None:
+    if _scheme(text) is None:
         return str(Path(text).expanduser().absolute())
     parts = urlsplit(text)
+    if parts.scheme != "file" and not text.partition(":")[2].startswith("/"):
+        _check_scheme(text)
+        raise InvalidInput(f"{text!r} names no place: the form is {parts.scheme}://<bucket or host>/<path>.")
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise InvalidInput(
                 f"{text!r} names the host {parts.netloc!r}; a file: URI means this machine: file:///path."
             )
+        if not parts.path:
+            raise InvalidInput(f"{text!r} names no path: file:///path, or file:path below the working directory.")
         return str(Path(unquote(parts.path)).absolute())
     scheme = _SAME_PLACE.get(parts.scheme, parts.scheme)
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"

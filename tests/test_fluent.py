@@ -180,6 +180,79 @@ def test_another_lake_has_its_own_experiments(tmp_path):
     LifecycleClient().close()
 
 
+def test_no_uri_goes_back_to_the_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARKML_TRACKING_URI", str(tmp_path / "chosen"))
+    ml.set_tracking_uri(None)
+    assert ml.get_tracking_uri() == str(tmp_path / "chosen")
+    assert ml.is_tracking_uri_set()
+    monkeypatch.delenv("SPARKML_TRACKING_URI")
+    assert not ml.is_tracking_uri_set()
+    assert ml.get_tracking_uri().endswith("/mllake")
+
+
+@pytest.mark.parametrize("uri", ["http://localhost:5000", "sqlite:///mlruns.db", "databricks"])
+def test_a_lake_that_is_none_is_refused_at_once(uri, lake, monkeypatch):
+    with pytest.raises(InvalidInput):
+        ml.set_tracking_uri(uri)
+    assert ml.get_tracking_uri() == str(lake)
+    with pytest.raises(InvalidInput):
+        LifecycleClient(uri)
+
+
+def test_a_run_stays_in_its_lake(tmp_path, lake):
+    with ml.start_run() as run:
+        ml.set_tracking_uri(tmp_path / "other")
+        ml.log_metric("m", 1)
+        ml.log_param("p", 1)
+        ml.set_tag("t", 1)
+        ml.log_text("x", "a.txt")
+        assert ml.get_artifact_uri("a.txt").startswith(str(lake))
+        assert ml.active_run().info.run_id == run.info.run_id
+        with pytest.raises(InvalidInput, match="a child lies beside its parent"):
+            ml.start_run(nested=True)
+    found = LifecycleClient(lake).get_run(run.info.run_id)
+    assert (found.info.status, found.data.metrics, found.data.params) == ("FINISHED", {"m": 1.0}, {"p": "1"})
+    assert ml.last_active_run().info.run_id == run.info.run_id
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_relative_lake_does_not_move_with_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    ml.set_tracking_uri(None)
+    with ml.start_run() as run:
+        monkeypatch.chdir(tmp_path / "b")
+        ml.log_metric("m", 1)
+    assert LifecycleClient(tmp_path / "a" / "mllake").get_run(run.info.run_id).data.metrics == {"m": 1.0}
+    assert not (tmp_path / "b" / "mllake").exists()
+    LifecycleClient(tmp_path / "a" / "mllake").close()
+
+
+def test_a_text_is_a_list_of_one():
+    ids = [ml.create_experiment(f"e{number}") for number in range(12)]
+    with ml.start_run(experiment_id=ids[11]) as run:
+        ml.log_metric("auc", 0.9)
+        ml.log_table({"a": [1]}, "t.json")
+    ml.set_experiment(experiment_id=ids[11])
+    client, wanted = LifecycleClient(), run.info.run_id
+    assert ml.search_runs(experiment_ids=ids[11], order_by="metrics.auc", only="metrics.auc")["run_id"].tolist() == [
+        wanted
+    ]
+    assert ml.search_runs(experiment_names="e11")["metrics.auc"].tolist() == [0.9]
+    assert client.search_runs(ids[11], order_by="metrics.auc desc")[0].info.run_id == wanted
+    assert client.search_table(ids[11], order_by="metrics.auc", only="params").num_rows == 1
+    assert ml.search_experiments(order_by="name desc")[0].name == "e9"
+    assert ml.load_table("t.json", run_ids=wanted, extra_columns="run_id")["run_id"].tolist() == [wanted]
+
+
+def test_system_metrics_are_not_promised():
+    with pytest.raises(InvalidInput, match="not measured"):
+        ml.start_run(log_system_metrics=True)
+    with ml.start_run(log_system_metrics=False):
+        pass
+
+
 @pytest.mark.parametrize(("ending", "status"), [("", "FINISHED"), ("raise ValueError('x')", "FAILED")])
 def test_a_script_that_forgets_to_end_its_run(lake, ending, status):
     code = f"from sparkml_lifecycle import fluent as ml\nml.log_metric('m', 1)\nprint(ml.active_run().info.run_id, flush=True)\n{ending}"
@@ -190,6 +263,19 @@ def test_a_script_that_forgets_to_end_its_run(lake, ending, status):
     run = ml.get_run(done.stdout.strip())
     assert run.info.status == status
     assert run.data.metrics == {"m": 1.0}
+
+
+def test_a_script_that_forgets_its_run_and_changes_the_lake_ends_it_where_it_is(lake, tmp_path):
+    code = (
+        "from sparkml_lifecycle import fluent as ml\nml.log_metric('m', 1)\nprint(ml.active_run().info.run_id)\n"
+        f"ml.set_tracking_uri({str(tmp_path / 'other')!r})"
+    )
+    environment = {"SPARKML_TRACKING_URI": str(lake), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    assert ml.get_run(done.stdout.strip()).info.status == "FINISHED"
 
 
 def test_the_commit_is_read_from_git(tmp_path, lake):

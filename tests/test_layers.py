@@ -14,7 +14,7 @@ NAME = "sparkml_lifecycle"
 LINES = (
     ("cli", "server", "testing"),
     ("projects", "promotion", "monitoring", "maintenance"),
-    ("pyfunc", "models"),
+    ("pyfunc", "models", "frameworks"),
     ("scoring",),
     ("saving", "fluent", "data", "artifacts"),
     ("client",),
@@ -24,7 +24,7 @@ LINES = (
     ("lake",),
     ("model", "wire", "entities"),
     ("spark", "storage", "uris", "current"),
-    ("settings", "errors"),
+    ("settings", "errors", "exceptions", "absent"),
 )
 ARROWS = {
     ("package", "loaded"),
@@ -33,6 +33,8 @@ ARROWS = {
     ("loaded", "nulls"),
     ("loaded", "model_code"),
     ("saving", "fluent"),
+    ("exceptions", "errors"),
+    ("absent", "errors"),
     ("registry", "tracking"),
     ("rest", "tracking"),
     ("wire", "entities"),

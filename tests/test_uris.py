@@ -30,6 +30,48 @@ def test_a_relative_path_becomes_absolute(monkeypatch, tmp_path):
     assert uris.normalise(Path("mllake")) == str(tmp_path / "mllake")
 
 
+@pytest.mark.parametrize("text", ["file:zzz", "file:./zzz"])
+def test_a_relative_file_uri_lies_below_the_working_directory(monkeypatch, tmp_path, text):
+    monkeypatch.chdir(tmp_path)
+    assert uris.normalise(text) == str(tmp_path / "zzz")
+
+
+@pytest.mark.parametrize("text", ["zip:a.zip", "file:", "s3:bucket/x", "notes:1.txt"])
+def test_a_word_before_a_colon_is_never_taken_for_a_path(text):
+    with pytest.raises(InvalidInput):
+        uris.normalise(text)
+    assert uris.normalise(f"./{text}").endswith(f"/{text}")
+    assert uris.normalise("C:\\data").endswith("C:\\data")
+
+
+def test_a_scheme_that_is_not_known_gets_the_nearest_one():
+    with pytest.raises(InvalidInput, match=r"begins with run:.*runs:/<run_id>.* Did you mean 'runs'\?$"):
+        uris.parse(f"run:/{RUN}/model")
+    with pytest.raises(InvalidInput, match="text or a path, found object"):
+        uris.parse(object())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http://localhost:5000", "is a server.*later version"),
+        ("https://host", "is a server"),
+        ("sqlite:///mlruns.db", "begins with sqlite:"),
+        ("databricks", "is no lake.*'./databricks'"),
+        ("databricks://profile", "is no lake"),
+        (f"runs:/{RUN}", "is no lake"),
+    ],
+)
+def test_a_lake_is_a_directory_or_a_bucket(text, said):
+    with pytest.raises(InvalidInput, match=said):
+        uris.lake(text)
+
+
+def test_a_lake_has_the_same_spelling_as_any_place(tmp_path):
+    assert uris.lake(tmp_path) == uris.lake(f"file://{tmp_path}") == str(tmp_path)
+    assert uris.lake("s3a://b/lake/") == "s3://b/lake"
+
+
 def test_runs_and_models_are_parsed():
     assert uris.parse(f"runs:/{RUN}/model/x") == uris.RunUri(RUN, "model/x")
     assert uris.parse(f"runs:/{RUN}") == uris.RunUri(RUN, "")

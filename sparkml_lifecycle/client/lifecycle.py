@@ -45,8 +45,8 @@ class LifecycleClient:
     """
 
     def __init__(self, tracking_uri: str | Path | None = None, registry_uri: str | Path | None = None) -> None:
-        place = uris.normalise(tracking_uri or current.tracking_uri())
-        if registry_uri is not None and uris.normalise(registry_uri) != place:
+        place = uris.lake(tracking_uri or current.tracking_uri())
+        if registry_uri is not None and uris.lake(registry_uri) != place:
             raise InvalidInput(
                 f"The registry lies in the same lake as the runs, {place!r}; found registry_uri={str(registry_uri)!r}."
             )
@@ -107,7 +107,7 @@ class LifecycleClient:
     ) -> PagedList[Experiment]:
         """A page of experiments, the newest first; ``filter_string`` knows ``name``, ``creation_time`` and ``tags.``."""
         return self._store.experiments.search(
-            ViewType(view_type), filter_string, order_by or (), max_results, page_token
+            ViewType(view_type), filter_string, names.several(order_by), max_results, page_token
         )
 
     def delete_experiment(self, experiment_id: str) -> None:
@@ -200,9 +200,9 @@ class LifecycleClient:
         FilterError
             If the filter cannot be read; the message marks the place.
         """
-        ids = [str(one) for one in ([experiment_ids] if isinstance(experiment_ids, str) else experiment_ids)]
+        ids = names.several(experiment_ids)
         return self._store.search_runs(
-            ids, filter_string, ViewType(run_view_type), max_results, order_by or (), page_token, as_of
+            ids, filter_string, ViewType(run_view_type), max_results, names.several(order_by), page_token, as_of
         )
 
     def search_table(
@@ -226,9 +226,9 @@ class LifecycleClient:
         -------
         pyarrow.Table
         """
-        ids = [str(one) for one in experiment_ids]
+        ids = names.several(experiment_ids)
         return self._store.search_table(
-            ids, filter_string, ViewType(run_view_type), max_results, order_by or (), Only.of(only), as_of
+            ids, filter_string, ViewType(run_view_type), max_results, names.several(order_by), Only.of(only), as_of
         )
 
     # -- logging ---------------------------------------------------------------------------------------------------------
@@ -371,12 +371,16 @@ class LifecycleClient:
         """
         import pandas as pd
 
-        runs = self.search_runs([experiment_id]) if run_ids is None else [self.get_run(one) for one in run_ids]
+        runs = (
+            self.search_runs([experiment_id])
+            if run_ids is None
+            else [self.get_run(one) for one in names.several(run_ids)]
+        )
         frames = []
         for run in runs:
             frame = Artifacts(run.info.artifact_uri).table(artifact_file)
             if frame is not None:
-                frames.append(frame.assign(**{name: getattr(run.info, name) for name in extra_columns or ()}))
+                frames.append(frame.assign(**{name: getattr(run.info, name) for name in names.several(extra_columns)}))
         if not frames:
             raise NotFound(f"No run of the experiment {experiment_id} has the table {artifact_file!r}.")
         return pd.concat(frames, ignore_index=True)

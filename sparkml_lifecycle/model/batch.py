@@ -11,17 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sparkml_lifecycle.errors import InvalidInput, SchemaError, did_you_mean
+from sparkml_lifecycle.errors import InvalidInput, SchemaError, nearest
 from sparkml_lifecycle.model import types
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
 
 # The type of a column about which nothing is known: any type fits it.
 UNKNOWN = pa.null()
-
-
-def is_pandas(data: Any) -> bool:
-    """Whether rows are in a DataFrame or Series."""
-    return type(data).__module__.partition(".")[0] == "pandas"
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -89,8 +84,20 @@ def _from_array(data: np.ndarray, names: Sequence[str] | None) -> pa.Table:
     return pa.table([pa.array(matrix[:, i], from_pandas=True) for i in range(matrix.shape[1])], names=labels)
 
 
-def conform(table: pa.Table, signature: Signature) -> pa.Table:
+def is_pandas(data: Any) -> bool:
+    """Whether rows are in a DataFrame or Series: their times keep unit and zone, and advice is given in pandas' words."""
+    return type(data).__module__.partition(".")[0] == "pandas"
+
+
+def conform(table: pa.Table, signature: Signature, *, in_pandas: bool = False) -> pa.Table:
     """``table`` with exactly the signature's columns, in its order and types.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    signature : Signature
+    in_pandas : bool
+        Whether the caller holds a pandas DataFrame, and so reads how to cast a column there.
 
     Raises
     ------
@@ -113,7 +120,7 @@ def conform(table: pa.Table, signature: Signature) -> pa.Table:
         columns = tuple(
             Column(str(i), c.type, c.required, c.nullable, c.categories, c.ordered) for i, c in enumerate(columns)
         )
-    _check_columns(table.schema, columns)
+    _check_columns(table.schema, columns, in_pandas)
     arrays = []
     for column in columns:
         index = table.schema.get_field_index(column.name)
@@ -133,23 +140,30 @@ def check_schema(schema: pa.Schema, signature: Signature) -> None:
         _check_columns(schema, signature.columns)
 
 
-def _check_columns(schema: pa.Schema, columns: Sequence[Column]) -> None:
+def _check_columns(schema: pa.Schema, columns: Sequence[Column], in_pandas: bool = False) -> None:
     problems = []
     for column in columns:
         count = schema.names.count(column.name)
         if count > 1:
             problems.append(f"column {column.name!r} is there {count} times")
         elif count == 0 and column.required:
-            problems.append(
-                f"column {column.name!r} ({types.describe(column.type)}) is missing{did_you_mean(str(column.name), schema.names)}"
-            )
+            near = nearest(str(column.name), schema.names)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            problems.append(f"column {column.name!r} ({types.describe(column.type)}) is missing{hint}")
         elif count and not types.widens(found := _value_type(schema.field(column.name).type), column.type):
             problems.append(
                 f"column {column.name!r} is {types.describe(found)}, the model takes {types.describe(column.type)}: "
-                f"cast it, for example CAST({column.name} AS {types.describe(column.type)})"
+                f"{_how_to_cast(column, in_pandas)}"
             )
     if problems:
         raise SchemaError(f"The columns do not fit the model: {'; '.join(problems)}. Found: {', '.join(schema.names)}.")
+
+
+def _how_to_cast(column: Column, in_pandas: bool) -> str:
+    if not in_pandas:
+        return f"cast it, for example CAST({column.name} AS {types.describe(column.type)})"
+    dtype = types.pandas_name(column.type)
+    return f"cast it: df[{column.name!r}].astype({dtype!r})" if dtype else "convert it first"
 
 
 def _value_type(found: pa.DataType) -> pa.DataType:

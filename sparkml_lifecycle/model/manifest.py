@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from sparkml_lifecycle.errors import FormatError, NotFound
+from sparkml_lifecycle.errors import FormatError, NotFound, reason
 from sparkml_lifecycle.model import signature as signatures
 from sparkml_lifecycle.model.signature import Signature
 
@@ -68,7 +68,7 @@ def read(directory: Path) -> Manifest:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise FormatError(f"{str(path)!r} is not valid YAML: {str(error).splitlines()[0]}.") from error
+        raise FormatError(f"{str(path)!r} is not valid YAML: {reason(error)}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):
         raise FormatError(f"{str(path)!r} has no 'flavors' section, so it is not a model's manifest.")
     return from_dict(content, str(path))
@@ -87,7 +87,7 @@ def from_dict(content: Mapping[str, Any], where: str = FILE) -> Manifest:
         if content.get("signature"):
             signature = signatures.from_mlflow(content["signature"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FormatError(f"The signature in {where!r} cannot be read: {error}.") from error
+        raise FormatError(f"The signature in {where!r} cannot be read: {reason(error)}.") from error
     if ours.get("signature"):
         signature = signatures.with_exact(signature or Signature(), ours["signature"])
     known = {"flavors", "signature", OURS}

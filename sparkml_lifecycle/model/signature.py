@@ -71,6 +71,11 @@ class Signature:
     outputs: tuple[Column, ...] | tuple[Tensor, ...] | None = None
     params: tuple[Param, ...] = ()
 
+    def __repr__(self) -> str:
+        declared = [f"{param.name}={param.default!r}" for param in self.params]
+        parts = [_short(self.inputs), *([f"params {', '.join(declared)}"] if declared else [])]
+        return f"{'; '.join(parts)} -> {_short(self.outputs)}"
+
     @property
     def columns(self) -> tuple[Column, ...] | None:
         """The named input columns, or None for tensors and unknown inputs."""
@@ -98,12 +103,31 @@ class Signature:
         for name, value in (given or {}).items():
             if name not in known:
                 allowed = ", ".join(known) or "none"
-                raise SchemaError(f"The model has no parameter {name!r}. It has: {allowed}.{did_you_mean(name, known)}")
+                raise SchemaError(
+                    f"The model has no parameter {name!r}. It has: {allowed}.{did_you_mean(name, known)} Parameters are declared "
+                    f"when the model is saved: signature=infer_signature(X, y, params={{{name!r}: …}}) or input_example=(X, {{{name!r}: …}})."
+                )
             if not _fits(value, known[name]):
                 raise SchemaError(f"Parameter {name!r} must be {known[name].type}, found {type(value).__name__}.")
         return {**{name: param.default for name, param in known.items()}, **(given or {})}
 
 
+def _short(items: tuple[Column, ...] | tuple[Tensor, ...] | None) -> str:
+    """``age: long, plan: string``; the first eight where there are more."""
+    if items is None:
+        return "?"
+    texts = []
+    for item in items[:_SHOWN]:
+        if isinstance(item, Tensor):
+            kind = f"{item.dtype}{list(item.shape)}"
+        else:
+            kind = types.name(item.type) + ("" if item.required else " (optional)")
+        texts.append(kind if item.name is None else f"{item.name}: {kind}")
+    more = [f"… {len(items) - _SHOWN} more"] if len(items) > _SHOWN else []
+    return ", ".join([*texts, *more])
+
+
+_SHOWN = 8
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,), "integer": (int,), "long": (int,), "float": (float, int), "double": (float, int), "string": (str,),
 }  # fmt: skip

@@ -8,6 +8,7 @@ MLflow's names cover boolean, integer, long, float, double, string, binary, date
 import re
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import FormatError, InvalidInput
@@ -133,6 +134,20 @@ def describe(arrow: pa.DataType) -> str:
         return f"decimal({arrow.precision},{arrow.scale})"
     name = _BY_TYPE.get(arrow, str(arrow))
     return spark.get(name, name)
+
+
+def name(arrow: pa.DataType) -> str:
+    """A type in the words of ``MLmodel``, for short descriptions: ``long``, ``array<double>``."""
+    return str(_BY_TYPE.get(arrow) or describe(arrow))
+
+
+def pandas_name(arrow: pa.DataType) -> str | None:
+    """The dtype that ``Series.astype`` takes to become a column of this type; None where no dtype does."""
+    if pa.types.is_string(arrow):
+        return "str"
+    if pa.types.is_boolean(arrow) or pa.types.is_integer(arrow) or pa.types.is_floating(arrow):
+        return str(np.dtype(arrow.to_pandas_dtype()).name)
+    return "datetime64[us, UTC]" if pa.types.is_timestamp(arrow) and arrow.tz else None
 
 
 def widens(found: pa.DataType, wanted: pa.DataType) -> bool:

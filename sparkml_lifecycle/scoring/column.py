@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import InvalidInput, SchemaError
+from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
-from sparkml_lifecycle.package import PyFuncModel
 from sparkml_lifecycle.scoring.worker import ModelReference, Plan
 
 _PART = r"(?:`(?:[^`]|``)+`|[^`.]+)"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sparkml_lifecycle.errors import ConfigError, did_you_mean
+from sparkml_lifecycle.errors import ConfigError, did_you_mean, reason
 
 
 def _text(value: Any) -> Any:
@@ -114,9 +114,9 @@ def read_conf(path: str | Path, settings: list[str] | None = None) -> JobConf:
     try:
         content = yaml.safe_load(Path(path).read_text())
     except OSError as error:
-        raise ConfigError(f"Cannot read the conf file {str(path)!r}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot read the conf file {str(path)!r}: {reason(error)}.") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"The conf file {str(path)!r} is not valid YAML: {str(error).splitlines()[0]}.") from error
+        raise ConfigError(f"The conf file {str(path)!r} is not valid YAML: {reason(error)}.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"The conf file {str(path)!r} must hold keys and values, found {type(content).__name__}.")
     for setting in settings or []:

@@ -9,9 +9,9 @@ from typing import Any
 from sparkml_lifecycle import package, uris
 from sparkml_lifecycle.client import LifecycleClient, resolve
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, LifecycleError, NotFound, SchemaError, ScoringError
+from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model import batch
 from sparkml_lifecycle.model.signature import Signature, from_spark_schema
-from sparkml_lifecycle.package import PyFuncModel
 from sparkml_lifecycle.scoring import column
 from sparkml_lifecycle.scoring.conf import JobConf, Source
 from sparkml_lifecycle.scoring.ship import ship

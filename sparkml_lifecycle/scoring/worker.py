@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import SchemaError
-from sparkml_lifecycle.package import PyFuncModel, read
+from sparkml_lifecycle.loaded import PyFuncModel
+from sparkml_lifecycle.package import read
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def model_of(reference: ModelReference) -> PyFuncModel:
         while len(_cache) >= max(reference.cache_size, 1):
             _cache.popitem(last=False)
         gc.collect()
-        model = read(_directory_of(reference), allow_code=reference.allow_code, warn=False)
+        model = read(_directory_of(reference), allow_code=reference.allow_code, warn=False, hide_errors=True)
         model.limit_threads(_task_cpus())
         _cache[reference.digest] = model
         gc.collect()

@@ -1,6 +1,7 @@
 """What names, keys and values may be; the limits are MLflow's (``utils/validation.py`` of 3.17)."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from sparkml_lifecycle.errors import InvalidInput
@@ -34,6 +35,13 @@ def check_key(kind: str, key: str) -> str:
             f"The key {key!r} of a {kind} looks like a path that leaves its place (no '..', '.', '//' or '/' at the ends)."
         )
     return key
+
+
+def several(given: str | int | Iterable[object] | None) -> list[str]:
+    """Names or ids as a list of texts: one alone is a list of one, as a person who writes it means, and None is an empty one."""
+    if given is None:
+        return []
+    return [str(given)] if isinstance(given, (str, int)) else [str(one) for one in given]
 
 
 def check_value(kind: str, key: str, value: object, limit: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparkml_lifecycle.lake.sql import literals
+from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.search import Field, parse_columns
 
 EXTREMES = {".min": "smallest", ".max": "largest"}
@@ -23,7 +24,7 @@ class Only:
     fields: tuple[Field, ...] | None = None
 
     @classmethod
-    def of(cls, columns: Sequence[str] | None) -> "Only":
+    def of(cls, columns: str | Sequence[str] | None) -> "Only":
         """From texts such as ``metrics.auc`` or ``params``.
 
         Raises
@@ -31,7 +32,7 @@ class Only:
         FilterError
             If one cannot be read.
         """
-        return cls(None if columns is None else tuple(map(parse_columns, columns)))
+        return cls(None if columns is None else tuple(map(parse_columns, names.several(columns))))
 
     @property
     def everything(self) -> bool:

@@ -40,6 +40,7 @@ _ALSO_NAMED = {
 }
 _DEEPEST = 50
 _NUMERIC_OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "IS NULL", "IS NOT NULL")
+_SIGNS = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _TEXT_OPERATORS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL")
 
 
@@ -113,7 +114,7 @@ _TOKENS = re.compile(
     | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
     | (?P<number>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?:inf|nan)\b))
     | (?P<word>[A-Za-z_][\w.\-/:]*)
-    | (?P<sign><=|>=|!=|<>|==|=|<|>|\(|\)|,)
+    | (?P<sign>[<>=!]+|\(|\)|,)
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -141,7 +142,7 @@ def parse(text: str | None, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> And
 
 def parse_order(clause: str, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> Order:
     """One item of ``order_by``: ``metrics.auc desc``."""
-    return _Parser(clause, attributes).order()
+    return _Parser(clause, attributes, "order_by").order()
 
 
 def parse_columns(text: str) -> Field:
@@ -149,7 +150,7 @@ def parse_columns(text: str) -> Field:
     kind = _KINDS.get(text.strip().lower())
     if kind in ("metric", "param", "tag"):
         return Field(kind, "")
-    field = _Parser(text, RUN_ATTRIBUTES).field()
+    field = _Parser(text, RUN_ATTRIBUTES, "only").field()
     if field.kind not in ("metric", "param", "tag"):
         raise FilterError(
             f"only=[{text!r}]: metrics., params. and tags. can be chosen; the run's own columns always come."
@@ -158,8 +159,8 @@ def parse_columns(text: str) -> Field:
 
 
 class _Parser:
-    def __init__(self, text: str, attributes: tuple[str, ...]) -> None:
-        self._text, self._attributes = text, attributes
+    def __init__(self, text: str, attributes: tuple[str, ...], argument: str = "The filter") -> None:
+        self._text, self._attributes, self._argument = text, attributes, argument
         self._tokens: list[_Token] = []
         position = 0
         while text[position:].strip():
@@ -246,7 +247,9 @@ class _Parser:
     def _operator(self, token: _Token) -> str:
         word = token.text.upper()
         if token.kind == "sign" and word not in "(),":
-            return {"<>": "!=", "==": "="}.get(word, word)
+            if word not in _SIGNS:
+                self._fail(token.start, f"{word!r} is no operator; there are {' '.join(_SIGNS)}")
+            return _SIGNS[word]
         if word in ("LIKE", "ILIKE", "IN"):
             return word
         following = self._peek()
@@ -294,9 +297,18 @@ class _Parser:
     def _attribute(self, token: _Token, key: str, exact: bool) -> Field:
         key = _ALSO_NAMED.get(key, key) if "start_time" in self._attributes else key
         if key not in self._attributes:
-            guess = did_you_mean(key, self._attributes)
+            guess = did_you_mean(key, self._attributes) or self._with_kind(token, key)
             self._fail(token.start, f"there is no attribute {key!r}; allowed: {', '.join(self._attributes)}.{guess}")
         return Field("attribute", key, exact)
+
+    def _with_kind(self, token: _Token, key: str) -> str:
+        """The question whether a bare key is a metric's, a parameter's or a tag's: by the value that it is compared with."""
+        if self._attributes != RUN_ATTRIBUTES or "." in token.text:
+            return ""
+        value = next((one.kind for one in self._tokens[self._next :] if one.kind in ("number", "text")), None)
+        kinds = {"number": ["metrics"], "text": ["params", "tags"]}.get(str(value), ["metrics", "params", "tags"])
+        named = [f"{kind}.{key}" if re.fullmatch(r"[\w.\-/:]+", key) else f"{kind}.`{key}`" for kind in kinds]
+        return f" Did you mean {' or '.join(named)}?"
 
     def _value(self, field: Field) -> Value:
         token = self._take("a value")
@@ -338,4 +350,5 @@ class _Parser:
 
     def _fail(self, position: int, why: str) -> NoReturn:
         line = self._text.replace("\n", " ").replace("\t", " ")
-        raise FilterError(f"The filter cannot be read: {why}.\n  {line}\n  {' ' * position}^")
+        said = f"{self._argument} cannot be read: {why}{'' if why[-1] in '.?' else '.'}"
+        raise FilterError(f"{said}\n  {line}\n  {' ' * position}^")

@@ -22,9 +22,7 @@ def metric_row(
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(
-            f"The metric {key!r} must be a number, found {type(value).__name__}. Pass float(value)."
-        ) from None
+        number = _only_element(key, value)
     for name in (model_id, dataset_name, dataset_digest):
         if name is not None:
             names.check_value("metric", key, name, names.MAX_EXPERIMENT)
@@ -39,6 +37,19 @@ def metric_row(
         dataset_name=dataset_name,
         dataset_digest=dataset_digest,
     )
+
+
+def _only_element(key: str, value: Any) -> float:
+    """The number in an array or tensor of one element, as in MLflow."""
+    try:
+        return float(value.item())
+    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):
+        shape = getattr(value, "shape", None)
+        found = f"{type(value).__name__} of the shape {tuple(shape)}" if shape is not None else type(value).__name__
+        raise InvalidInput(
+            f"The metric {key!r} must be a number (or an array of one), found {found}. Text belongs into a tag or parameter; "
+            "leave out a value that is not there, or log float('nan')."
+        ) from None
 
 
 def tag_row(at: datetime, owner: str, key: str, value: Any) -> TagRow:

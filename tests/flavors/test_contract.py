@@ -1,5 +1,6 @@
 """What every flavor promises, over real models of each."""
 
+import json
 import re
 from importlib.metadata import version
 
@@ -83,6 +84,20 @@ def test_a_null_answers_the_same_whatever_rows_are_beside_it(case, loaded):
     agree(case, together.slice(1).to_pandas(), without.to_pandas())
 
 
+def test_no_rows_of_pandas_give_an_empty_answer(case, loaded):
+    found = loaded.predict(case.frame().head(0))
+    some = loaded.predict(case.frame().head(1))
+    assert (len(found), type(found)) == (0, type(some))
+
+
+def test_a_relative_directory_is_taken(case, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    package.save(trained, "here", Description(allow_code=case.needs_consent))
+    assert package.read("here", allow_code=case.needs_consent).flavor.name == case.flavor
+    package.save(trained, "file:there", Description(allow_code=case.needs_consent))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]
+
+
 def test_no_rows_give_no_answers(case, loaded):
     assert loaded.predict_columns(pa.Table.from_pandas(case.frame().head(0), preserve_index=False)).num_rows == 0
 
@@ -152,9 +167,15 @@ def test_a_model_that_raises_names_itself_and_never_the_data(tmp_path):
         raise ValueError(f"bad row {frame.iloc[0, 0]}")
 
     package.save(picky, tmp_path / "m", Description(allow_code=True))
-    with pytest.raises(errors.ScoringError, match="picky|FunctionModel") as caught:
-        package.read(tmp_path / "m", allow_code=True).predict(pd.DataFrame({"a": ["secret-4711"]}))
+    rows = pd.DataFrame({"a": ["secret-4711"]})
+    with pytest.raises(errors.ScoringError, match=r"^The function 'picky' raised ValueError in predict\.") as caught:
+        package.read(tmp_path / "m", allow_code=True).predict(rows)
     assert "secret-4711" not in str(caught.value)
+    # in the user's own process the cause keeps its text
+    assert str(caught.value.__cause__) == "bad row secret-4711"
+    with pytest.raises(errors.ScoringError, match="left out because it may quote the data") as caught:
+        package.read(tmp_path / "m", allow_code=True, hide_errors=True).predict(rows)
+    assert "secret-4711" not in str(caught.value.__cause__)
 
 
 def test_a_tree_with_an_index_outside_its_bounds_is_refused(tmp_path):
@@ -185,6 +206,7 @@ def test_probabilities_are_named_by_class(tmp_path):
     case = CASES["sklearn-histogram"]
     package.save(case.train(), tmp_path / "m", Description(input_example=case.frame().head(3)))
     found = package.read(tmp_path / "m").predict(case.frame(), predict_fn="predict_proba")
+    assert isinstance(found, pd.DataFrame)
     assert list(found) == ["early", "late"]
     np.testing.assert_allclose(found["early"] + found["late"], 1.0)
 
@@ -222,6 +244,31 @@ def test_a_python_model_with_artifacts_and_params(tmp_path):
     assert list(model.predict(frame, params={"offset": 10.0})) == [13.0, 16.0]
     with pytest.raises(errors.SchemaError, match="no parameter 'ofset'.*Did you mean 'offset'"):
         model.predict(frame, params={"ofset": 1.0})
+
+
+def test_an_example_with_params_declares_them(tmp_path):
+    def shifted(model_input, params=None):
+        return model_input["x"] + params["add"]
+
+    frame = pd.DataFrame({"x": [1.0, 2.0]})
+    found = package.save(shifted, tmp_path / "m", Description(input_example=(frame, {"add": 0}), allow_code=True))
+    assert repr(found.signature) == "x: double; params add=0 -> double"
+    model = package.read(tmp_path / "m", allow_code=True)
+    assert list(model.predict(frame)) == [1.0, 2.0]
+    assert list(model.predict(frame, params={"add": 5})) == [6.0, 7.0]
+    stored = json.loads((tmp_path / "m" / "input_example.json").read_text())
+    assert stored == {"inputs": {"columns": ["x"], "data": [[1.0], [2.0]]}, "params": {"add": 0}}
+
+
+def test_a_framework_that_would_pickle_names_the_models_own(tmp_path):
+    model = CASES["xgboost-classifier"].train()
+    with pytest.raises(errors.ConsentRequired, match=r"needs no consent: ml\.log_model \(or ml\.xgboost\.log_model\)"):
+        package.save(model, tmp_path / "m", Description(flavor="sklearn"))
+
+
+def test_a_model_is_saved_on_this_machine(tmp_path):
+    with pytest.raises(errors.InvalidInput, match=r"a directory on this machine, found 's3://b/m'.*ml\.log_model"):
+        package.save(CASES["xgboost-booster"].train(), "s3://b/m", Description())
 
 
 def test_a_model_from_a_source_file(tmp_path):

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 
+import sparkml_lifecycle as ml
 from sparkml_lifecycle.errors import ConsentRequired, FormatError, InvalidInput, SchemaError
 from sparkml_lifecycle.flavors import Saved, SaveOptions, by_loader, flavor_of
 from sparkml_lifecycle.flavors.genmodel import LOADER, SCORER_JAR, build, is_our_loader
@@ -427,6 +428,22 @@ def test_a_mojo_file_is_a_model_too(cases: dict[str, Case], fresh: pd.DataFrame,
     scorer = H2OFlavor().load(tmp_path, saved.conf, False)
     found = H2OFlavor().predict(scorer, table(fresh), "predict", {})
     np.testing.assert_array_equal(found["predict"], answers(cases["xgboost"], table(fresh))["predict"])
+
+
+def test_a_relative_directory_is_taken_and_several_answers_are_a_frame(
+    cases: dict[str, Case], fresh: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    case = cases["gbm_multinomial"]
+    ml.h2o.save_model(h2o_model=case.model, path="hd")
+    assert (tmp_path / "hd" / "model.zip").is_file()
+    found = ml.pyfunc.load_model("hd").predict(fresh)
+    assert isinstance(found, pd.DataFrame)
+    same({name: found[name].to_numpy() for name in found}, case.server_says)
+    assert ml.h2o.load_model("hd").score(table(fresh)).keys() == set(found.columns)
+    empty = ml.pyfunc.load_model("hd").predict(fresh.head(0))
+    assert len(empty) == 0
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_genmodel_jar_of_unknown_origin_needs_consent_and_gets_a_class_loader_of_its_own(

@@ -55,6 +55,48 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, lake):
     assert artifacts.read_text() == "in the way"
 
 
+def test_swapped_arguments_are_told(tmp_path, lake):
+    model = CASES["sklearn-forest"].train()
+    with pytest.raises(errors.InvalidInput, match=r"swapped: log_model\(model, 'model'\)"):
+        ml.log_model("model", model)
+    with pytest.raises(
+        errors.InvalidInput, match=r"save_model\(model, 'dir'\).*RandomForestRegressor.*swapped: save_model"
+    ):
+        ml.save_model("dir", model)
+    with pytest.raises(errors.InvalidInput, match="text or a path, found RandomForestRegressor"):
+        ml.pyfunc.load_model(model)
+    with pytest.raises(errors.InvalidInput, match="Are the arguments swapped"):
+        ml.pyfunc.spark_udf("runs:/x/model", model)
+    assert not lake_has_runs(lake)
+
+
+def lake_has_runs(lake):
+    return bool(len(ml.search_runs(search_all_experiments=True)))
+
+
+def test_what_is_known_of_a_model_is_short_and_needs_no_loading(tmp_path, lake):
+    case = CASES["sklearn-pipeline"]
+    with ml.start_run() as run:
+        logged = ml.log_model(
+            case.train(), "model", input_example=case.frame().head(3), pip_requirements="scikit-learn"
+        )
+    assert repr(logged) == (
+        f"ModelInfo('runs:/{run.info.run_id}/model', python_function sklearn, "
+        "speed: double, gate: long, heat: double, carrier: string -> double)"
+    )
+    found = ml.models.get_model_info(logged.model_uri)
+    assert (found.run_id, found.artifact_path, found.signature) == (run.info.run_id, "model", logged.signature)
+    assert set(found.flavors) == {"python_function", "sklearn"}
+    assert (ml.artifacts.load_text(f"{logged.model_uri}/requirements.txt")).splitlines() == ["scikit-learn"]
+
+
+def test_a_requirements_file_is_read(tmp_path):
+    (tmp_path / "needs.txt").write_text("# why\nscikit-learn\n\nnumpy\n")
+    model = CASES["sklearn-forest"].train()
+    ml.save_model(model, tmp_path / "m", pip_requirements=str(tmp_path / "needs.txt"))
+    assert (tmp_path / "m" / "requirements.txt").read_text().splitlines() == ["scikit-learn", "numpy"]
+
+
 def test_another_version_of_the_framework_is_warned_about_once(tmp_path):
     package.save(CASES["sklearn-histogram"].train(), tmp_path / "of_another_version", Description())
     path = tmp_path / "of_another_version" / "MLmodel"

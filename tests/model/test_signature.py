@@ -128,3 +128,43 @@ def test_only_what_loses_nothing_is_widened(found, wanted, fits):
 def test_an_optional_column_that_is_absent_is_null():
     signature = Signature((Column("a", pa.int64()), Column("b", pa.string(), required=False)))
     assert batch.conform(pa.table({"a": [1]}), signature).to_pydict() == {"a": [1], "b": [None]}
+
+
+def test_a_missing_column_gets_the_nearest_name_in_a_whole_sentence():
+    signature = Signature((Column("age", pa.int64()),))
+    with pytest.raises(errors.SchemaError) as caught:
+        batch.conform(pa.table({"Age": [1]}), signature)
+    assert str(caught.value) == (
+        "The columns do not fit the model: column 'age' (bigint) is missing (did you mean 'Age'?). Found: Age."
+    )
+
+
+def test_advice_about_a_type_is_in_the_callers_words():
+    signature = Signature((Column("age", pa.int64()), Column("plan", pa.string())))
+    wrong = pa.table({"age": [1.5], "plan": [1]})
+    with pytest.raises(errors.SchemaError, match=r"CAST\(age AS bigint\)"):
+        batch.conform(wrong, signature)
+    with pytest.raises(errors.SchemaError, match=r"df\['age'\]\.astype\('int64'\).*df\['plan'\]\.astype\('str'\)"):
+        batch.conform(wrong, signature, in_pandas=True)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.int64(), pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.timestamp("us", tz="UTC")]
+)
+def test_the_advice_for_pandas_is_a_dtype_that_fits(kind):
+    column = pd.Series([1, 0]).astype(types.pandas_name(kind))
+    assert types.widens(infer_signature(column).inputs[0].type, kind)
+
+
+def test_a_signature_is_one_short_line():
+    frame = pd.DataFrame({"plan": ["a"], "age": [1]})
+    assert repr(infer_signature(frame, pd.Series([1]), {"add": 0})) == "plan: string, age: long; params add=0 -> long"
+    assert repr(infer_signature(np.zeros((3, 4)))) == "float64[-1, 4] -> ?"
+    assert repr(infer_signature(pd.DataFrame({f"c{i}": [1.0] for i in range(30)}))).endswith(
+        "c7: double, … 22 more -> ?"
+    )
+
+
+def test_a_parameter_that_is_not_declared_says_how_it_would_be():
+    with pytest.raises(errors.SchemaError, match=r"infer_signature\(X, y, params=\{'add': …\}\)"):
+        Signature().with_params({"add": 1})

@@ -11,6 +11,7 @@ from sparkml_lifecycle.tracking.search import (
     Or,
     fields_of,
     parse,
+    parse_columns,
     parse_order,
 )
 
@@ -74,6 +75,9 @@ def test_or_binds_less_than_and_and_parentheses_more():
         ("metrics.a > 1 metrics.b > 2", 14, "AND or OR was expected"),
         ("params.a is 'x'", 9, "a comparison was expected"),
         ("params.a in 'x'", 12, "a list was expected"),
+        ("metrics.auc >> 0.9", 12, "'>>' is no operator; there are = =="),
+        ("auc > 0.9", 0, "Did you mean metrics.auc?"),
+        ("team = 'crm'", 0, "Did you mean params.team or tags.team?"),
         ("metrics.a ; drop table runs", 10, "cannot stand here"),
     ],
 )
@@ -84,6 +88,25 @@ def test_what_cannot_be_read_is_marked(text, caret, said):
     assert said in message
     assert shown == f"  {text}"
     assert mark.index("^") - 2 == caret
+
+
+@pytest.mark.parametrize("text", ["metrcs.auc > 1", "lifecycle = 'x'", "auc > 1", "params.a ="])
+def test_a_sentence_ends_once(text):
+    with pytest.raises(FilterError) as caught:
+        parse(text)
+    said = str(caught.value).split("\n")[0]
+    assert said[-1] in ".?"
+    assert ".." not in said
+    assert "?." not in said
+
+
+def test_what_cannot_be_read_is_named():
+    with pytest.raises(
+        FilterError, match="^order_by cannot be read.*Did you mean metrics.auc or params.auc or tags.auc"
+    ):
+        parse_order("auc desc")
+    with pytest.raises(FilterError, match="^only cannot be read"):
+        parse_columns("metrics.a b")
 
 
 def test_an_order_is_read():
