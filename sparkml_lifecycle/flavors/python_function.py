@@ -102,8 +102,11 @@ class PythonFunctionFlavor(Flavor):
         )
 
     def spelling(self, model: Any) -> Spelling:
-        """None in columns of objects, and pandas' ``Int64`` for integers in the rows that miss one."""
-        return Spelling(nullable_integers=True)
+        """None in columns of objects, and pandas' ``Int64`` for integers in the rows that miss one.
+
+        Column by column, because pandas' own ``Int64`` turns into floats in a ``map`` as soon as one value is missing.
+        """
+        return Spelling(nullable_integers=True, apart=True)
 
 
 class Loaded:
