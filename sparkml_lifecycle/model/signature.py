@@ -252,14 +252,19 @@ def from_spark_schema(schema: Any) -> tuple[Column, ...]:
 
 
 def to_mlflow(signature: Signature) -> dict[str, str | None]:
-    """MLflow's ``signature:`` entry: JSON texts under ``inputs``, ``outputs`` and ``params``."""
+    """MLflow's ``signature:`` entry: JSON texts under ``inputs``, ``outputs`` and ``params``.
+
+    MLflow has no categorical type: it would turn such columns into texts on their way in, which XGBoost refuses. Inputs
+    with categories are therefore not written for it.
+    """
 
     def dump(part: tuple[Column, ...] | tuple[Tensor, ...] | None) -> str | None:
         return json.dumps([_item_to_json(item, for_mlflow=True) for item in part]) if part else None
 
+    has_categories = any(isinstance(item, Column) and item.categories is not None for item in signature.inputs or ())
     params = [{"name": p.name, "default": p.default, "shape": p.shape, "type": p.type} for p in signature.params]
     return {
-        "inputs": dump(signature.inputs),
+        "inputs": None if has_categories else dump(signature.inputs),
         "outputs": dump(signature.outputs),
         "params": json.dumps(params) if params else None,
     }
@@ -301,12 +306,7 @@ def _item_to_json(item: Column | Tensor, *, for_mlflow: bool) -> dict[str, Any]:
     named = {} if item.name is None else {"name": item.name}
     if isinstance(item, Tensor):
         return {"type": "tensor", "tensor-spec": {"dtype": item.dtype, "shape": list(item.shape)}, **named}
-    # MLflow has no categorical type, and takes pandas' categories only for a column of any type
-    kind = (
-        {"type": "any"}
-        if for_mlflow and item.categories is not None
-        else types.to_json(item.type, for_mlflow=for_mlflow)
-    )
+    kind = types.to_json(item.type, for_mlflow=for_mlflow)
     described = {**kind, **named, "required": item.required and kind["type"] != "any"}
     if not for_mlflow:
         described["nullable"] = item.nullable
