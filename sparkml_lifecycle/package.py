@@ -103,6 +103,7 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExists(f"{str(target)!r} is there already. Choose another path or remove it first.")
     flavor = flavors.by_name(description.flavor) if description.flavor else flavors.flavor_of(model)
+    _check_options(flavor, description.options)
     beside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.saving"
     try:
         beside.mkdir(parents=True)
@@ -121,6 +122,16 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return written
+
+
+def _check_options(flavor: Flavor, options: Mapping[str, Any]) -> None:
+    known = ("signature", "input_example", "pip_requirements", "code_paths", "metadata", "allow_code", *flavor.options)
+    for name in options:
+        if name not in flavor.options:
+            shown = ", ".join(option for option in known if option != "fetch")
+            raise InvalidInput(
+                f"A {flavor.name} model is saved without an option {name!r}.{did_you_mean(name, known)} There are: {shown}."
+            )
 
 
 def _target(path: str | Path) -> Path:
@@ -302,6 +313,10 @@ def read(
 def flavor_for(found: Manifest) -> Flavor:
     """The flavor that reads the ``python_function`` of a manifest."""
     loader = found.python_function.get("loader_module")
+    if found.python_function and not loader:
+        raise FormatError(
+            "The python_function flavor in MLmodel names no loader_module, so nothing can load the model."
+        )
     if not loader:
         raise FormatError(
             f"The model has no python_function flavor, so it cannot predict. Its flavors: {', '.join(found.flavors)}."

@@ -133,6 +133,8 @@ def _copy_artifacts(
 ) -> dict[str, dict[str, str]]:
     copied = {}
     for name, uri in artifacts.items():
+        if not name or {"..", "."} & set(Path(name).parts) or Path(name).is_absolute():
+            raise InvalidInput(f"The artifact name {name!r} leads out of the model's directory: give it a plain name.")
         source = fetch(uri)
         if not source.exists():
             raise InvalidInput(f"The artifact {name!r} points to {str(uri)!r}, which does not exist.")

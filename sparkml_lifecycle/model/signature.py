@@ -319,6 +319,8 @@ def _item_to_json(item: Column | Tensor, *, for_mlflow: bool) -> dict[str, Any]:
 def _from_items(items: list[dict[str, Any]]) -> tuple[Column, ...] | tuple[Tensor, ...] | None:
     if not items:
         return None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise FormatError("The signature in MLmodel cannot be read: inputs and outputs are lists of columns.")
     try:
         if items[0].get("type") == "tensor":
             return tuple(
