@@ -1,15 +1,22 @@
-"""A loaded model: one ``predict`` for every framework."""
+"""A loaded model of any framework: one ``predict``, whatever it was saved with."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sparkml_lifecycle.errors import InvalidInput, LifecycleError, ScoringError, did_you_mean
+import numpy as np
+
+from sparkml_lifecycle.errors import FormatError, InvalidInput, LifecycleError, ScoringError, did_you_mean
 from sparkml_lifecycle.flavors.base import Flavor
-from sparkml_lifecycle.model import answers, batch, digest, example, manifest
+from sparkml_lifecycle.model import answers, batch, digest, manifest, types
+from sparkml_lifecycle.model.form import Form, unseen_rows
 from sparkml_lifecycle.model.manifest import Manifest
+from sparkml_lifecycle.model.pieces import assemble
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
+from sparkml_lifecycle.model_code import ModelCode
+from sparkml_lifecycle.nulls import NullRule, rows_one_by_one
 
 
 class PyFuncModel:
@@ -20,26 +27,35 @@ class PyFuncModel:
     manifest : Manifest
         The content of its ``MLmodel``.
     flavor : Flavor
+
+    Notes
+    -----
+    A row's answer never depends on which other rows share its batch: :mod:`sparkml_lifecycle.model.form` says how.
     """
 
     def __init__(
-        self, model: Any, flavor: Flavor, found: Manifest, directory: Path, *, hide_errors: bool = False
+        self,
+        model: Any,
+        flavor: Flavor,
+        found: Manifest,
+        directory: Path,
+        code: ModelCode | None = None,
+        *,
+        hide_errors: bool = False,
     ) -> None:
         self.manifest = found
         self.flavor = flavor
         self._model = model
         self._directory = directory
+        self._code = code or ModelCode(None)
         self._hide_errors = hide_errors
         self._digest: str | None = None
         self._signature = found.signature or Signature()
-        self._columns = self._signature.columns if self._signature.names is not None else None
         self._names = self._signature.names or flavor.feature_names(model)
-        self._form = (
-            "numpy"
-            if flavor.wants == "pandas" and self._names is None and flavor.name != manifest.PYTHON_FUNCTION
-            else flavor.wants
-        )
-        self._refuses: tuple[str, ...] | None = None
+        self._methods = [name for name in flavor.methods if flavor.has(model, name)]
+        self._default = self._default_method()
+        self._form = self._decided_form()
+        self._rule = NullRule(directory, self._known_levels)
 
     def __repr__(self) -> str:
         return f"PyFuncModel(flavor={self.flavor.name!r}, run_id={self.manifest.run_id!r}, inputs={self._names})"
@@ -62,7 +78,7 @@ class PyFuncModel:
     @property
     def default_method(self) -> str:
         """The framework's method that :meth:`predict` calls."""
-        return str(self.manifest.python_function.get("predict_fn") or self.flavor.methods[0])
+        return self._default
 
     @property
     def digest(self) -> str:
@@ -83,13 +99,16 @@ class PyFuncModel:
         """Hold the model's own thread pool to ``threads``."""
         self.flavor.limit_threads(self._model, threads)
 
+    # -- predicting ------------------------------------------------------------------------------------------------------
+
     def predict(self, data: Any, params: Mapping[str, Any] | None = None, *, predict_fn: str | None = None) -> Any:
         """One answer per row, in order, as the framework gives them.
 
         Parameters
         ----------
         data : pandas.DataFrame, pyarrow.Table, numpy array, dict of columns or list of dicts
-            Columns are matched by name and checked against the signature by type; others are ignored.
+            Columns are matched by name and checked against the signature by type; others are ignored. Times in a DataFrame
+            keep their unit and zone; those of an Arrow table get what the model was trained on.
         params : mapping, optional
             Parameters of the model's signature.
         predict_fn : str, optional
@@ -108,136 +127,178 @@ class PyFuncModel:
         ScoringError
             If the model raises; the model's own error is its cause.
         """
+        method, known = self._method(predict_fn), self._signature.with_params(params)
         if self._signature.inputs is None and self._names is None and self.flavor.name == manifest.PYTHON_FUNCTION:
-            return self._call(data, self._method(predict_fn), self._signature.with_params(params))
-        table, left_out = self._prepare(data)
-        method = self._method(predict_fn)
-        known = self._signature.with_params(params)
-        if table.num_rows == 0 and (self._signature.outputs or self.flavor.name != manifest.PYTHON_FUNCTION):
-            return self._empty(method)
-        if left_out is None:
-            given = self._call(self._to_form(table), method, known)
-            return given if self.flavor.name == manifest.PYTHON_FUNCTION else _framed(given)
-        return _filled(self.predict_columns(table, params, predict_fn=predict_fn))
+            return self._call(data, method, known)
+        table = self._conformed(data)
+        left_out = self._left_out(table, method, known)
+        pieces = list(self._pieces(table, left_out, method, known, batch.is_pandas(data)))
+        if not pieces:
+            pieces = [self._template(table, method, known)]
+        given = pieces[0][1] if pieces[0][0] is None else assemble(pieces, table.num_rows)
+        return given if self.flavor.name == manifest.PYTHON_FUNCTION else _framed(given)
 
     def predict_columns(
         self, data: Any, params: Mapping[str, Any] | None = None, *, predict_fn: str | None = None
     ) -> Any:
         """:meth:`predict`, with the answers as a ``pyarrow.Table`` of named columns and nulls where a row was left out."""
+        method, known = self._method(predict_fn), self._signature.with_params(params)
+        outputs = self._outputs(method)
+        table = self._conformed(data)
+        left_out = self._left_out(table, method, known)
+        pieces = [
+            (rows, answers.read(given, _count(rows, table), _names_of(outputs)).table)
+            for rows, given in self._pieces(table, left_out, method, known, batch.is_pandas(data))
+        ]
+        if not pieces:
+            pieces = [(np.array([], dtype=np.int64), self._nothing(table, method, known, outputs))]
+        return answers.joined(pieces, table.num_rows)
+
+    def predict_as(
+        self, data: Any, wanted: Any, params: Mapping[str, Any] | None = None, *, predict_fn: str | None = None
+    ) -> Any:
+        """:meth:`predict`, with the answers as one Arrow array of the type ``wanted``; a row that was left out is null."""
         import pyarrow as pa
 
-        table, left_out = self._prepare(data)
-        method = self._method(predict_fn)
-        kept = table if left_out is None else table.filter(pa.array(~left_out))
-        if kept.num_rows == 0:
-            return self._unanswered(table.num_rows, method)
-        outputs = self._signature.outputs if method == self.default_method else None
-        names = [item.name for item in outputs] if outputs else None
-        given = self._call(self._to_form(kept), method, self._signature.with_params(params))
-        return answers.spread(answers.to_columns(given, kept.num_rows, names), left_out)
-
-    def _unanswered(self, rows: int, method: str) -> Any:
-        import pyarrow as pa
-
-        outputs = self._signature.outputs if method == self.default_method else None
-        if not outputs or isinstance(outputs[0], Tensor):
-            return pa.table({"prediction": pa.nulls(rows)})
-        return pa.table(
-            {item.name or "prediction": pa.nulls(rows, item.type) for item in outputs if isinstance(item, Column)}
-        )
-
-    def _empty(self, method: str) -> Any:
-        outputs = self._signature.outputs if method == self.default_method else None
-        if outputs and isinstance(outputs[0], Tensor):
-            import numpy as np
-
-            return np.empty((0, *outputs[0].shape[1:]), dtype=outputs[0].dtype)
-        return _filled(self._unanswered(0, method))
+        method, known = self._method(predict_fn), self._signature.with_params(params)
+        outputs = self._outputs(method)
+        table = self._conformed(data)
+        left_out = self._left_out(table, method, known)
+        made, places = [], []
+        for rows, given in self._pieces(table, left_out, method, known, batch.is_pandas(data)):
+            found = answers.to_type(answers.read(given, _count(rows, table), _names_of(outputs)), wanted, outputs)
+            if rows is None:
+                return found
+            made.append(found)
+            places.append(rows)
+        if not made:
+            return pa.nulls(table.num_rows, wanted)
+        return pa.concat_arrays(made).take(answers.order_of(places, table.num_rows))
 
     def check_method(self, predict_fn: str | None) -> None:
         """Raise :class:`InvalidInput` if the model has no such method."""
         self._method(predict_fn)
 
+    # -- decided once ----------------------------------------------------------------------------------------------------
+
+    def _default_method(self) -> str:
+        """The method that ``MLmodel`` names if the model has it, else the first that it has."""
+        named = str(self.manifest.python_function.get("predict_fn") or self.flavor.methods[0])
+        if named not in self.flavor.methods:
+            raise FormatError(
+                f"MLmodel names the method {named!r} in predict_fn; a {self.flavor.name} model predicts with {', '.join(self.flavor.methods)}."
+            )
+        return named if named in self._methods or not self._methods else self._methods[0]
+
+    def _decided_form(self) -> Form:
+        spelling, levels = self.flavor.spelling(self._model), self.flavor.categories(self._model)
+        own = self.flavor.feature_names(self._model)
+        columns = {str(c.name): c for c in self._signature.columns or () if c.name is not None}
+        for name, (arrow, known) in levels.items():
+            columns[name] = replace(columns.get(name, Column(name, types.plain(arrow))), categories=known)
+        inputs = self._signature.inputs
+        tensor = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+        kind: Literal["arrow", "numpy", "pandas"] = self.flavor.wants
+        labels: dict[str, int] = {}
+        if kind == "pandas" and self.flavor.name != manifest.PYTHON_FUNCTION and own is None:
+            # names that the model does not know make scikit-learn warn; numbers are no names
+            if self._names is None:
+                kind = "numpy"
+            else:
+                whole = all(name.isdecimal() for name in self._names)
+                labels = {name: int(name) if whole else i for i, name in enumerate(self._names)}
+        return Form(kind, columns, tensor, spelling, labels)
+
+    def _known_levels(self) -> Mapping[str, Any]:
+        levels = {name: column.categories[0] for name, column in self._form.columns.items() if column.categories}
+        return {**self.flavor.known_values(self._model), **levels}
+
     def _method(self, predict_fn: str | None) -> str:
-        if predict_fn is None or predict_fn == self.default_method:
-            return self.default_method
-        if predict_fn not in self.flavor.methods or (
-            self.flavor.name in ("sklearn", "xgboost") and not hasattr(self._model, predict_fn)
-        ):
-            has = [
-                name
-                for name in self.flavor.methods
-                if self.flavor.name not in ("sklearn", "xgboost") or hasattr(self._model, name)
-            ]
+        if predict_fn is None or predict_fn == self._default:
+            return self._default
+        if predict_fn not in self._methods:
             raise InvalidInput(
-                f"This {self.flavor.name} model has no {predict_fn!r}. It has: {', '.join(has)}.{did_you_mean(predict_fn, has)}"
+                f"This {self.flavor.name} model has no {predict_fn!r}. It has: {', '.join(self._methods)}.{did_you_mean(predict_fn, self._methods)}"
             )
         return predict_fn
 
-    def _prepare(self, data: Any) -> tuple[Any, Any]:
-        """The signature's columns of ``data``, and a mask of the rows that the model cannot answer."""
+    def _outputs(self, method: str) -> Sequence[Column | Tensor] | None:
+        return self._signature.outputs if method == self._default else None
+
+    # -- one batch -------------------------------------------------------------------------------------------------------
+
+    def _conformed(self, data: Any) -> Any:
+        """The signature's columns of ``data``."""
         table = batch.as_table(data, self._names)
         if self._signature.inputs is not None:
-            table = batch.conform(table, self._signature, in_pandas=batch.is_pandas(data))
-        elif self._names is not None:
-            if len(self._names) == table.num_columns and table.column_names == [
-                str(i) for i in range(table.num_columns)
-            ]:
-                table = table.rename_columns(self._names)
-            else:
-                table = batch.conform(table, Signature(tuple(Column(name, batch.UNKNOWN) for name in self._names)))
-        return table, batch.null_rows(table, self._refusing(table))
-
-    def _to_form(self, table: Any) -> Any:
-        if self._form == "arrow":
+            return batch.conform(table, self._signature, in_pandas=batch.is_pandas(data))
+        if self._names is None:
             return table
-        if self._form == "numpy":
-            inputs = self._signature.inputs
-            return batch.to_numpy(table, inputs[0] if inputs and isinstance(inputs[0], Tensor) else None)
-        if getattr(self.flavor, "keeps_integers", False):
-            floats = {c.name for c in self._columns or () if c.nullable}
-        else:
-            floats = set(table.column_names) - set(self._refusing(table))
-        return batch.to_pandas(table, self._columns, [str(name) for name in floats])
+        if len(self._names) == table.num_columns and table.column_names == [str(i) for i in range(table.num_columns)]:
+            return table.rename_columns(self._names)
+        return batch.conform(table, Signature(tuple(Column(name, batch.UNKNOWN) for name in self._names)))
 
-    def _refusing(self, table: Any) -> tuple[str, ...]:
-        """The columns in which this model takes no null: asked of the framework, else found by trying one row."""
-        if self._refuses is None:
-            answers_missing = self.flavor.answers_missing(self._model)
-            if answers_missing is None:
-                self._refuses = self._try_nulls(table)
-            elif getattr(self.flavor, "keeps_integers", False):
-                whole = [
-                    c.name for c in self._columns or () if not c.nullable and str(c.type).startswith(("int", "bool"))
-                ]
-                self._refuses = tuple(str(name) for name in whole)
-            else:
-                self._refuses = () if answers_missing else tuple(table.column_names)
-        return self._refuses
+    def _left_out(self, table: Any, method: str, params: Mapping[str, Any]) -> np.ndarray | None:
+        """A mask of the rows that the model cannot answer, or None if there are none."""
+        masks = []
+        for name, column in self._form.columns.items():
+            if column.categories is not None and self._form.spelling.unseen == "refused" and name in table.column_names:
+                masks.append(unseen_rows(table.column(name), column).to_numpy())
+        if self._form.kind == "numpy" and table.num_columns == 1 and batch.is_list(table.schema.field(0).type):
+            masks.append(table.column(0).is_null().to_numpy())
+        refusing = self.flavor.refusing(self._model, self._signature, table.column_names)
+        if refusing is not None:
+            masks.append(batch.null_rows(table, refusing))
+        elif (null := batch.null_rows(table, table.column_names)) is not None:
+            ask = self._trial(method, params)
+            found = self._rule.refusing(table, method, ask)
+            masks.append(rows_one_by_one(table, null, ask) if found is None else batch.null_rows(table, found))
+        masks = [mask for mask in masks if mask is not None and mask.any()]
+        return np.logical_or.reduce(masks) if masks else None
 
-    def _try_nulls(self, table: Any) -> tuple[str, ...]:
-        """Ask the model about rows with a null in one column each; independent of what this batch holds."""
+    def _trial(self, method: str, params: Mapping[str, Any]) -> Callable[[Any], Any]:
+        return lambda row: [self._ask(made, method, params) for _, made in self._form.calls(row)]
+
+    def _pieces(
+        self, table: Any, left_out: np.ndarray | None, method: str, params: Mapping[str, Any], as_given: bool
+    ) -> Iterator[tuple[np.ndarray | None, Any]]:
+        """What the model gives, call by call, each with the positions of its rows; None for all of them."""
         import pyarrow as pa
 
-        refuses = []
-        self._refuses = ()
-        base = _probe_row(table, self._columns, self._directory)
-        for i, name in enumerate(table.column_names):
-            if pa.types.is_nested(base.schema.field(i).type):
-                refuses.append(name)
-                continue
-            row = base.set_column(i, base.schema.field(i), pa.nulls(base.num_rows, base.schema.field(i).type))
-            try:
-                self.flavor.predict(
-                    self._model, self._to_form(row), self._method(None), self._signature.with_params(None)
-                )
-            except Exception:  # any refusal of the probe means: no null here
-                refuses.append(name)
-        return tuple(refuses)
+        kept = None if left_out is None else np.flatnonzero(~left_out)
+        if not (table.num_rows if kept is None else len(kept)):
+            return
+        for rows, made in self._form.calls(table if kept is None else table.take(pa.array(kept)), as_given):
+            given = self._call(made, method, params)
+            yield (rows if kept is None else kept if rows is None else kept[rows]), given
+
+    def _template(self, table: Any, method: str, params: Mapping[str, Any]) -> tuple[np.ndarray, Any]:
+        """What the model gives to no rows, or to one that it answers: nothing of it is used but its type."""
+        ask = self._trial(method, params)
+        try:
+            return np.array([], dtype=np.int64), ask(table.slice(0, 0))[0]
+        except Exception:  # scikit-learn refuses to predict no rows
+            base = self._rule.base(table, method, ask)
+        return np.array([-1]), np.empty(1) if base is None else ask(base)[0]
+
+    def _nothing(
+        self, table: Any, method: str, params: Mapping[str, Any], outputs: Sequence[Column | Tensor] | None
+    ) -> Any:
+        """No rows of the columns that the model answers."""
+        import pyarrow as pa
+
+        if outputs and not isinstance(outputs[0], Tensor):
+            return pa.table({c.name or "prediction": pa.nulls(0, c.type) for c in outputs if isinstance(c, Column)})
+        at, given = self._template(table, method, params)
+        return answers.to_columns(given, len(at), _names_of(outputs)).slice(0, 0)
+
+    def _ask(self, rows: Any, method: str, params: Mapping[str, Any]) -> Any:
+        with self._code.importable():
+            return self.flavor.predict(self._model, rows, method, params)
 
     def _call(self, rows: Any, method: str, params: Mapping[str, Any]) -> Any:
         try:
-            return self.flavor.predict(self._model, rows, method, params)
+            return self._ask(rows, method, params)
         except LifecycleError:
             raise
         except Exception as error:
@@ -259,53 +320,6 @@ class PyFuncModel:
         return f"{named} (run {self.manifest.run_id})" if self.manifest.run_id else named
 
 
-def _without_data(error: BaseException) -> BaseException:
-    """The same error without its text, which may quote rows."""
-    bare = RuntimeError(f"{type(error).__name__} (text left out)")
-    return bare.with_traceback(error.__traceback__)
-
-
-def _probe_row(table: Any, columns: Sequence[Column] | None, directory: Path) -> Any:
-    """One harmless row: the input example's first if it fits, else zeros, empty strings and first categories."""
-    import pyarrow as pa
-
-    if columns is not None:
-        try:
-            row = example.first_row(directory)
-            if row is not None:
-                return batch.conform(batch.as_table(row, None), Signature(tuple(columns)))
-        except (LifecycleError, KeyError, TypeError, ValueError):
-            pass  # the example has types that JSON does not hold: the made-up row does
-    levels = {column.name: column.categories for column in columns or () if column.categories}
-    arrays = []
-    for item in table.schema:
-        if item.name in levels:
-            arrays.append(pa.array([levels[item.name][0]], type=item.type))
-        elif pa.types.is_string(item.type):
-            arrays.append(pa.array([""], type=item.type))
-        elif pa.types.is_integer(item.type) or pa.types.is_floating(item.type) or pa.types.is_boolean(item.type):
-            arrays.append(pa.array([0]).cast(item.type))
-        else:
-            arrays.append(
-                pa.array([0], type=pa.int64()).cast(item.type)
-                if pa.types.is_temporal(item.type) and item.type != pa.date32()
-                else pa.nulls(1, item.type)
-            )
-    return pa.table(arrays, schema=table.schema)
-
-
-def _filled(table: Any) -> Any:
-    """Answers with nulls as an array (NaN or None) for one column, a DataFrame for several."""
-    arrays = {name: table.column(name).to_pandas().to_numpy() for name in table.column_names}
-    if list(arrays) == ["prediction"]:
-        return arrays["prediction"]
-    if list(arrays) == [str(i) for i in range(len(arrays))]:
-        import numpy as np
-
-        return np.column_stack(list(arrays.values()))
-    return _framed(arrays)
-
-
 def _framed(given: Any) -> Any:
     """Several named answers as a DataFrame; anything else as it is."""
     if not isinstance(given, Mapping):
@@ -315,3 +329,17 @@ def _framed(given: Any) -> Any:
     return pd.DataFrame(
         {name: values.to_pandas() if hasattr(values, "to_pandas") else values for name, values in given.items()}
     )
+
+
+def _without_data(error: BaseException) -> BaseException:
+    """The same error without its text, which may quote rows."""
+    bare = RuntimeError(f"{type(error).__name__} (text left out)")
+    return bare.with_traceback(error.__traceback__)
+
+
+def _count(rows: np.ndarray | None, table: Any) -> int:
+    return int(table.num_rows) if rows is None else len(rows)
+
+
+def _names_of(outputs: Sequence[Column | Tensor] | None) -> list[str | None] | None:
+    return [item.name for item in outputs] if outputs else None

@@ -33,7 +33,10 @@ from sparkml_lifecycle.model import answers, example, manifest
 from sparkml_lifecycle.model.example import Example
 from sparkml_lifecycle.model.manifest import Manifest
 from sparkml_lifecycle.model.signature import Column, Signature, infer_signature
+from sparkml_lifecycle.model_code import ModelCode, code_of
 from sparkml_lifecycle.settings import Settings
+
+__all__ = ["Description", "PyFuncModel", "flavor_for", "load_native", "read", "save"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExists(f"{str(target)!r} is there already. Choose another path or remove it first.")
     flavor = flavors.by_name(description.flavor) if description.flavor else flavors.flavor_of(model)
+    _check_options(flavor, description.options)
     beside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.saving"
     try:
         beside.mkdir(parents=True)
@@ -118,6 +122,16 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return written
+
+
+def _check_options(flavor: Flavor, options: Mapping[str, Any]) -> None:
+    known = ("signature", "input_example", "pip_requirements", "code_paths", "metadata", "allow_code", *flavor.options)
+    for name in options:
+        if name not in flavor.options:
+            shown = ", ".join(option for option in known if option != "fetch")
+            raise InvalidInput(
+                f"A {flavor.name} model is saved without an option {name!r}.{did_you_mean(name, known)} There are: {shown}."
+            )
 
 
 def _target(path: str | Path) -> Path:
@@ -215,6 +229,10 @@ def _write_code(saved: Saved, directory: Path, description: Description) -> bool
     for source in map(Path, description.code_paths):
         if not source.exists():
             raise InvalidInput(f"code_paths names {str(source)!r}, which does not exist.")
+        if (code / source.name).exists():
+            raise InvalidInput(
+                f"code_paths names two files or folders called {source.name!r}; a model has one of each name: rename one, or put both into a package."
+            )
         if source.is_dir():
             shutil.copytree(source, code / source.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -286,15 +304,19 @@ def read(
     found = found or manifest.read(directory)
     consent = Settings.load().allow_code if allow_code is None else allow_code
     flavor = flavor_for(found)
-    model = load_native(directory, found, flavor, consent)
+    model, code = _load(directory, found, flavor, consent)
     if warn:
         environment.warn_about_versions(found.ours.get("versions") or {}, directory.name)
-    return PyFuncModel(model, flavor, found, directory, hide_errors=hide_errors)
+    return PyFuncModel(model, flavor, found, directory, code, hide_errors=hide_errors)
 
 
 def flavor_for(found: Manifest) -> Flavor:
     """The flavor that reads the ``python_function`` of a manifest."""
     loader = found.python_function.get("loader_module")
+    if found.python_function and not loader:
+        raise FormatError(
+            "The python_function flavor in MLmodel names no loader_module, so nothing can load the model."
+        )
     if not loader:
         raise FormatError(
             f"The model has no python_function flavor, so it cannot predict. Its flavors: {', '.join(found.flavors)}."
@@ -309,36 +331,27 @@ def flavor_for(found: Manifest) -> Flavor:
 
 
 def load_native(directory: Path, found: Manifest, flavor: Flavor, consent: bool) -> Any:
-    """The framework's own object, with the code beside it importable."""
+    """The framework's own object; the code beside it stays importable."""
+    model, code = _load(directory, found, flavor, consent)
+    code.stay()
+    return model
+
+
+def _load(directory: Path, found: Manifest, flavor: Flavor, consent: bool) -> tuple[Any, ModelCode]:
     flavors.require(flavor.name)
-    _import_code(directory, found, consent)
+    code = code_of(directory, found, consent)
     entry = {**found.python_function, **found.flavors.get(flavor.name, {}), "tuning": found.ours.get("tuning") or {}}
     try:
-        return flavor.load(directory, entry, consent)
+        with code.importable():
+            return flavor.load(directory, entry, consent), code
     except ModuleNotFoundError as error:
         raise MissingLibrary(
             f"The model needs the module {error.name!r}, which is not installed here: pip install {error.name} (see its requirements.txt)."
         ) from error
-
-
-def _import_code(directory: Path, found: Manifest, consent: bool) -> None:
-    code = found.python_function.get("code")
-    if not code or not (folder := directory / str(code)).is_dir():
-        return
-    if _is_only_our_loader(folder):
-        return
-    if not consent:
-        raise ConsentRequired(
-            f"The model brings code of its own ({code}/), which would run here. If you trust where it came from: allow_code=True, or SPARKML_ALLOW_CODE=1."
-        )
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-
-def _is_only_our_loader(folder: Path) -> bool:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    if [path.name for path in files] != ["sparkml_h2o_mojo.py"]:
-        return False
-    from sparkml_lifecycle.flavors import h2o
-
-    return bool(h2o.is_our_loader(files[0].read_bytes()))
+    except LifecycleError:
+        raise
+    except Exception as error:
+        raise FormatError(
+            f"The {flavor.name} model at {str(directory)!r} cannot be loaded; its files are damaged or need other versions "
+            f"(see its requirements.txt): {type(error).__name__}: {str(error)[:200]}"
+        ) from error

@@ -19,7 +19,7 @@ LINES = (
     ("saving", "fluent", "data", "artifacts"),
     ("client",),
     ("registry", "tracking", "rest"),
-    ("package", "loaded"),
+    ("package", "loaded", "nulls", "model_code"),
     ("flavors", "evaluators", "environment"),
     ("lake",),
     ("model", "wire", "entities"),
@@ -27,8 +27,12 @@ LINES = (
     ("settings", "errors", "exceptions", "absent"),
 )
 ARROWS = {
-    ("saving", "fluent"),
     ("package", "loaded"),
+    ("package", "nulls"),
+    ("package", "model_code"),
+    ("loaded", "nulls"),
+    ("loaded", "model_code"),
+    ("saving", "fluent"),
     ("exceptions", "errors"),
     ("absent", "errors"),
     ("registry", "tracking"),

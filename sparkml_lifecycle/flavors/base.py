@@ -1,9 +1,12 @@
 """What a flavor is: one framework's files, its own loader, its own predict, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from sparkml_lifecycle.model.form import Spelling
+from sparkml_lifecycle.model.signature import Signature
 
 BatchForm = Literal["numpy", "pandas", "arrow"]
 
@@ -32,7 +35,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class SaveOptions:
-    """Options a flavor may look at; it ignores what it does not know."""
+    """Consent to a pickle, and the flavor's own options."""
 
     allow_code: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +59,9 @@ class Flavor(Protocol):
     wants : {"numpy", "pandas", "arrow"}
         The form of the batch that :meth:`predict` takes: a float64 2-d array, a DataFrame or a ``pyarrow.Table``.
     methods : tuple of str
-        The predict methods that ``predict_fn`` may name; the first is the default.
+        The predict methods that ``predict_fn`` may name; the first that a model has is its default.
+    options : tuple of str
+        The names that ``save`` understands in :class:`SaveOptions`; others are refused.
     """
 
     name: ClassVar[str]
@@ -64,6 +69,7 @@ class Flavor(Protocol):
     packages: ClassVar[tuple[str, ...]]
     wants: ClassVar[BatchForm]
     methods: ClassVar[tuple[str, ...]]
+    options: ClassVar[tuple[str, ...]] = ()
 
     def matches(self, model: object) -> bool:
         """Whether this flavor saves such a model; must not import the framework (look at ``type(model).__mro__``)."""
@@ -91,6 +97,27 @@ class Flavor(Protocol):
         Where it does not, rows with a null are left out of the batch and answer null.
         """
         return None
+
+    def refusing(self, model: Any, signature: Signature, names: Sequence[str]) -> tuple[str, ...] | None:
+        """The columns in which a null is refused, of ``names``; None where only trying a row can tell."""
+        answers = self.answers_missing(model)
+        return None if answers is None else () if answers else tuple(names)
+
+    def has(self, model: Any, method: str) -> bool:
+        """Whether this model has one of :attr:`methods`."""
+        return True
+
+    def spelling(self, model: Any) -> Spelling:
+        """How the model was used to see what is missing."""
+        return Spelling()
+
+    def categories(self, model: Any) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
+        """The Arrow type and all levels of each categorical column, where the model itself knows them."""
+        return {}
+
+    def known_values(self, model: Any) -> Mapping[str, Any]:
+        """A value that the model knows, of each column that it knows one of."""
+        return {}
 
     def limit_threads(self, model: Any, threads: int) -> None:
         """Hold the model's own thread pool to ``threads``; runs once per worker process, after loading."""

@@ -2,7 +2,7 @@
 
 import inspect
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +10,8 @@ from sparkml_lifecycle.errors import ConsentRequired, FormatError, InvalidInput
 from sparkml_lifecycle.flavors import python_model
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
 from sparkml_lifecycle.flavors.python_model import FunctionModel, PythonModelContext
+from sparkml_lifecycle.model.form import Spelling
+from sparkml_lifecycle.model.signature import Signature
 
 
 class PythonFunctionFlavor(Flavor):
@@ -20,7 +22,7 @@ class PythonFunctionFlavor(Flavor):
     packages: ClassVar[tuple[str, ...]] = ("cloudpickle", "pandas", "numpy")
     wants: ClassVar[BatchForm] = "pandas"
     methods: ClassVar[tuple[str, ...]] = ("predict",)
-    keeps_integers: ClassVar[bool] = True
+    options: ClassVar[tuple[str, ...]] = ("artifacts", "fetch", "model_config")
 
     def matches(self, model: object) -> bool:
         """Whether it has ``predict`` with a context, is a function, or names a ``.py`` file."""
@@ -91,6 +93,21 @@ class PythonFunctionFlavor(Flavor):
         """The user's code sees every row and decides itself."""
         return True
 
+    def refusing(self, model: Any, signature: Signature, names: Sequence[str]) -> tuple[str, ...]:
+        """The integers and booleans that had no null at training: code that takes them for whole fails at a null."""
+        return tuple(
+            str(c.name)
+            for c in signature.columns or ()
+            if c.name is not None and not c.nullable and str(c.type).startswith(("int", "bool"))
+        )
+
+    def spelling(self, model: Any) -> Spelling:
+        """None in columns of objects, and pandas' ``Int64`` for integers in the rows that miss one.
+
+        Column by column, because pandas' own ``Int64`` turns into floats in a ``map`` as soon as one value is missing.
+        """
+        return Spelling(nullable_integers=True, apart=True)
+
 
 class Loaded:
     """A user's model with its context; ``unwrap()`` gives the user's own object."""
@@ -116,6 +133,8 @@ def _copy_artifacts(
 ) -> dict[str, dict[str, str]]:
     copied = {}
     for name, uri in artifacts.items():
+        if not name or {"..", "."} & set(Path(name).parts) or Path(name).is_absolute():
+            raise InvalidInput(f"The artifact name {name!r} leads out of the model's directory: give it a plain name.")
         source = fetch(uri)
         if not source.exists():
             raise InvalidInput(f"The artifact {name!r} points to {str(uri)!r}, which does not exist.")

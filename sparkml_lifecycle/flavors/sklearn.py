@@ -1,18 +1,21 @@
 """scikit-learn: skops by default, a pickle only by consent."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from sparkml_lifecycle.errors import ConsentRequired, FormatError
+from sparkml_lifecycle.errors import ConsentRequired, FormatError, InvalidInput
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
+from sparkml_lifecycle.model.form import Spelling
 
 # skops 0.16 does not know these compiled classes of scikit-learn; their content is checked after loading instead.
 _TREES = {"sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}
 # Making a dtype runs no code; imputers hold one.
 _CHECKED = {*_TREES, "numpy.dtype"}
+_FORMATS = ("skops", "cloudpickle", "pickle")
+_BY_CLASS = ("predict_proba", "predict_log_proba", "predict_joint_log_proba")
 
 
 class SklearnFlavor(Flavor):
@@ -26,10 +29,12 @@ class SklearnFlavor(Flavor):
         "predict",
         "predict_proba",
         "predict_log_proba",
+        "predict_joint_log_proba",
         "decision_function",
         "transform",
         "score_samples",
     )
+    options: ClassVar[tuple[str, ...]] = ("serialization_format",)
 
     def matches(self, model: object) -> bool:
         """Whether it derives from ``sklearn.base.BaseEstimator``."""
@@ -40,7 +45,10 @@ class SklearnFlavor(Flavor):
         import sklearn
 
         form = options.options.get("serialization_format", "skops")
+        if form not in _FORMATS:
+            raise InvalidInput(f"serialization_format={form!r} is not known: {', '.join(map(repr, _FORMATS))}.")
         conf: dict[str, Any] = {"sklearn_version": sklearn.__version__}
+        method = next((name for name in self.methods if self.has(model, name)), "predict")
         if form == "skops":
             reason, trusted = _write_skops(model, directory / "model.skops")
             if reason is None:
@@ -49,7 +57,7 @@ class SklearnFlavor(Flavor):
                     "serialization_format": "skops",
                     "skops_trusted_types": trusted,
                 }
-                return Saved(conf, {"model_path": "model.skops", "predict_fn": "predict"})
+                return Saved(conf, {"model_path": "model.skops", "predict_fn": method})
             (directory / "model.skops").unlink(missing_ok=True)
             if not options.allow_code:
                 raise ConsentRequired(
@@ -64,7 +72,7 @@ class SklearnFlavor(Flavor):
 
         (directory / "model.pkl").write_bytes(cloudpickle.dumps(model))
         conf |= {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"}
-        return Saved(conf, {"model_path": "model.pkl", "predict_fn": "predict"}, runs_code=True)
+        return Saved(conf, {"model_path": "model.pkl", "predict_fn": method}, runs_code=True)
 
     def load(self, directory: Path, conf: Mapping[str, Any], allow_code: bool) -> Any:
         """The estimator; a pickle, or types that skops does not trust, only with consent."""
@@ -82,15 +90,43 @@ class SklearnFlavor(Flavor):
         return cloudpickle.loads(path.read_bytes())
 
     def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:
-        """The estimator's own method; probabilities as a dict named by class."""
+        """The estimator's own method; probabilities as a dict named by class, of several outputs by ``output_class``."""
         answers = getattr(model, method)(batch, **params)
-        if (
-            method in ("predict_proba", "predict_log_proba")
-            and isinstance(answers, np.ndarray)
-            and hasattr(model, "classes_")
-        ):
-            return {str(label): answers[:, i] for i, label in enumerate(model.classes_)}
+        if method in _BY_CLASS and hasattr(model, "classes_"):
+            if isinstance(answers, list):
+                outputs = enumerate(zip(model.classes_, answers, strict=True))
+                return {f"{i}_{label}": p[:, j] for i, (labels, p) in outputs for j, label in enumerate(labels)}
+            if isinstance(answers, np.ndarray) and answers.ndim == 2 and answers.shape[1] == len(model.classes_):
+                return {str(label): answers[:, i] for i, label in enumerate(model.classes_)}
         return answers.toarray() if hasattr(answers, "toarray") else answers
+
+    def has(self, model: Any, method: str) -> bool:
+        """Whether the estimator has the method; a transformer has no ``predict``."""
+        return hasattr(model, method)
+
+    def spelling(self, model: Any) -> Spelling:
+        """NaN for a missing text, but None in the columns in which the model was trained with None.
+
+        scikit-learn tells the two apart: an imputer looks for one of them, an encoder may have learned each as a category.
+        A category that is not among the known levels stays what it is: the model's own encoder decides about it.
+        """
+        none_in = set()
+        for part, names in _parts(model, self.feature_names(model) or []):
+            kinds = getattr(part, "categories_", ())
+            if len(kinds) == len(names):
+                none_in |= {name for name, known in zip(names, kinds, strict=True) if any(v is None for v in known)}
+            if getattr(part, "missing_values", np.nan) is None:
+                none_in |= set(names)
+        return Spelling("nan", frozenset(none_in), apart=_looks_at_columns(model), unseen="kept")
+
+    def known_values(self, model: Any) -> Mapping[str, Any]:
+        """A category of each column that an encoder has learned."""
+        found: dict[str, Any] = {}
+        for part, names in _parts(model, self.feature_names(model) or []):
+            kinds = getattr(part, "categories_", ())
+            if len(kinds) == len(names):
+                found |= {name: known[0] for name, known in zip(names, kinds, strict=True) if len(known)}
+        return found
 
     def feature_names(self, model: Any) -> list[str] | None:
         """``feature_names_in_``, where the model was trained on named columns."""
@@ -106,6 +142,44 @@ class SklearnFlavor(Flavor):
         }
         if jobs:
             model.set_params(**jobs)
+
+
+def _parts(model: Any, names: Sequence[str]) -> Iterator[tuple[Any, list[str]]]:
+    """The fitted estimators inside a model, each with the columns that it sees."""
+    yield model, list(names)
+    inside = getattr(model, "best_estimator_", None)
+    if inside is not None:
+        yield from _parts(inside, names)
+    for _, step in getattr(model, "steps", ()) or getattr(model, "transformer_list", ()):
+        if hasattr(step, "get_params"):
+            yield from _parts(step, names)
+    for _, part, columns in getattr(model, "transformers_", ()):
+        if hasattr(part, "get_params"):
+            yield from _parts(part, _selected(columns, names))
+
+
+def _selected(columns: Any, names: Sequence[str]) -> list[str]:
+    """A ColumnTransformer's choice of columns (names, positions, a mask or a slice) by name."""
+    if isinstance(columns, str):
+        return [columns]
+    if isinstance(columns, slice) and all(not isinstance(end, str) for end in (columns.start, columns.stop)):
+        return list(names)[columns]
+    chosen = np.atleast_1d(np.asarray(columns, dtype=object)) if not isinstance(columns, slice) else np.array([])
+    if all(isinstance(value, str) for value in chosen):
+        return [str(value) for value in chosen]
+    if len(chosen) == len(names) and all(isinstance(value, (bool, np.bool_)) for value in chosen):
+        return [name for name, wanted in zip(names, chosen, strict=True) if wanted]
+    return [names[int(value)] for value in chosen if -len(names) <= int(value) < len(names)]
+
+
+def _looks_at_columns(model: Any) -> bool:
+    """Whether a part of the model may look at one column alone; scikit-learn's predictors make one matrix of all."""
+    inside = [model, *model.get_params(deep=True).values()]
+    estimators = [part for part in inside if hasattr(part, "get_params") and not isinstance(part, type)]
+    return any(
+        hasattr(part, "transform") or hasattr(part, "steps") or not type(part).__module__.startswith("sklearn.")
+        for part in estimators
+    )
 
 
 def _write_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:

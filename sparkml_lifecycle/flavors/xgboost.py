@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparkml_lifecycle.errors import FormatError
+from sparkml_lifecycle.errors import FormatError, InvalidInput
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
+from sparkml_lifecycle.model.form import Spelling
 
 _CLASSES = ("XGBRegressor", "XGBClassifier", "XGBRanker", "XGBRFRegressor", "XGBRFClassifier", "XGBModel")
 
@@ -24,6 +25,7 @@ class XGBoostFlavor(Flavor):
     packages: ClassVar[tuple[str, ...]] = ("xgboost", "numpy", "scikit-learn")
     wants: ClassVar[BatchForm] = "pandas"
     methods: ClassVar[tuple[str, ...]] = ("predict", "predict_proba")
+    options: ClassVar[tuple[str, ...]] = ("model_format",)
 
     def matches(self, model: object) -> bool:
         """Whether its class is one of XGBoost's."""
@@ -33,16 +35,30 @@ class XGBoostFlavor(Flavor):
         )
 
     def save(self, model: Any, directory: Path, options: SaveOptions) -> Saved:
-        """Write ``model.ubj`` and, for the scikit-learn classes, what the file does not hold."""
+        """Write ``model.ubj`` and, for the scikit-learn classes, what the file does not hold.
+
+        Raises
+        ------
+        InvalidInput
+            For a class derived from XGBoost's: the file holds the trees, not the class's own methods.
+        """
         import xgboost
 
+        kind: Any = next(c for c in type(model).__mro__ if c.__module__.startswith("xgboost."))
+        if type(model) is not kind or kind.__name__ not in ("Booster", *_CLASSES):
+            raise InvalidInput(
+                f"{type(model).__module__}.{type(model).__qualname__} derives from XGBoost's {kind.__name__}, and XGBoost's file would not hold what it does "
+                "differently. Save the booster (model.get_booster()) for its trees alone, or the whole object inside a "
+                "pyfunc.PythonModel: pyfunc.save_model('dir', python_model=MyModel())."
+            )
+        if options.options.get("model_format", "ubj") != "ubj":
+            raise InvalidInput(f"model_format={options.options['model_format']!r} is not known: 'ubj'.")
         try:
             model.save_model(directory / "model.ubj")
             # its C++ does not look whether the last block reached the disk
             xgboost.Booster(model_file=directory / "model.ubj")
         except xgboost.core.XGBoostError as error:
             raise OSError(errno.EIO, "XGBoost could not write its file whole (a full disk?)") from error
-        kind = next(c for c in type(model).__mro__ if c.__module__.startswith("xgboost."))
         conf = {
             "data": "model.ubj",
             "model_class": f"{kind.__module__}.{kind.__name__}",
@@ -88,7 +104,7 @@ class XGBoostFlavor(Flavor):
         """Predictions of the best iteration; several columns for multi-class probabilities."""
         if type(model).__name__ != "Booster":
             answers = getattr(model, method)(batch, **params)
-            if method == "predict_proba" and answers.ndim == 2:
+            if method == "predict_proba" and answers.ndim == 2 and answers.shape[1] == len(model.classes_):
                 return {str(label): answers[:, i] for i, label in enumerate(model.classes_)}
             return answers
         import xgboost
@@ -107,6 +123,22 @@ class XGBoostFlavor(Flavor):
     def answers_missing(self, model: Any) -> bool | None:
         """Trees always do; a linear booster takes missing for zero."""
         return True
+
+    def has(self, model: Any, method: str) -> bool:
+        """Only classifiers of the scikit-learn kind have ``predict_proba``."""
+        return hasattr(model, method)
+
+    def spelling(self, model: Any) -> Spelling:
+        """A category that was not in training has no answer: XGBoost itself raises, which would fail a whole batch."""
+        return Spelling(unseen="refused")
+
+    def categories(self, model: Any) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
+        """The levels that the booster keeps (XGBoost 3.1 and later)."""
+        booster = model if type(model).__name__ == "Booster" else model.get_booster()
+        if "c" not in (booster.feature_types or ()) or not hasattr(booster, "get_categories"):
+            return {}
+        known = booster.get_categories(export_to_arrow=True).to_arrow()
+        return {str(name): (v.type, tuple(v.to_pylist())) for name, v in known if v is not None}
 
     def limit_threads(self, model: Any, threads: int) -> None:
         """Set the threads of the booster and of the scikit-learn class."""

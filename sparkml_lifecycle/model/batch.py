@@ -19,6 +19,11 @@ from sparkml_lifecycle.model.signature import Column, Signature, Tensor
 UNKNOWN = pa.null()
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds arrays."""
+    return bool(pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind))
+
+
 def as_table(data: Any, names: Sequence[str] | None) -> pa.Table:
     """Rows in any container as an Arrow table.
 
@@ -80,7 +85,7 @@ def _from_array(data: np.ndarray, names: Sequence[str] | None) -> pa.Table:
 
 
 def is_pandas(data: Any) -> bool:
-    """Whether rows come from pandas, so that advice about a column is given in its words and not in SQL."""
+    """Whether rows are in a DataFrame or Series: their times keep unit and zone, and advice is given in pandas' words."""
     return type(data).__module__.partition(".")[0] == "pandas"
 
 
@@ -192,14 +197,23 @@ def cast(values: pa.ChunkedArray | pa.Array, wanted: pa.DataType) -> pa.ChunkedA
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(values.type):
-        # an instant without a zone is read as UTC, as sessions of this package have it
-        naive = pc.cast(values, pa.timestamp("us", tz=values.type.tz), safe=False)
+        # unit and zone are the form's to decide; a time without a zone is read as UTC, as sessions of this package have it
+        if (values.type.tz is None) == (wanted.tz is None):
+            return values
         return (
-            naive.cast(wanted)
-            if (naive.type.tz is None) == (wanted.tz is None) or naive.type.tz
-            else pc.assume_timezone(naive, "UTC")
+            pc.assume_timezone(values, "UTC")
+            if values.type.tz is None
+            else pc.cast(values, pa.timestamp(values.type.unit, tz="UTC")).cast(pa.timestamp(values.type.unit))
         )
+    if pa.types.is_decimal(wanted) and pa.types.is_decimal(values.type):
+        return values  # a decimal's own digits are its value
     return values.cast(wanted)
+
+
+def _may_have_nan(values: pa.ChunkedArray) -> bool:
+    # a sum is NaN where an item is, and costs a fraction of looking at each
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isnan(values.to_numpy().sum()))
 
 
 def null_rows(table: pa.Table, columns: Collection[str]) -> np.ndarray | None:
@@ -207,76 +221,7 @@ def null_rows(table: pa.Table, columns: Collection[str]) -> np.ndarray | None:
     mask = None
     for name in columns:
         values = table.column(name)
-        if values.null_count or pa.types.is_floating(values.type):
+        if values.null_count or (pa.types.is_floating(values.type) and _may_have_nan(values)):
             nulls = pc.is_null(values, nan_is_null=True).to_numpy()
             mask = nulls if mask is None else mask | nulls
     return mask if mask is not None and mask.any() else None
-
-
-def to_pandas(table: pa.Table, columns: Sequence[Column] | None, answers_missing: Collection[str]) -> Any:
-    """A DataFrame whose dtypes depend on the signature alone.
-
-    Integers and booleans of the columns in ``answers_missing`` become float64, whether or not this batch holds a null,
-    because NaN is how frameworks spell a missing number; strings are objects with None; categories have the saved levels.
-    """
-    import pandas as pd
-
-    described = {column.name: column for column in columns or ()}
-    series: dict[str, Any] = {}
-    for name in table.column_names:
-        values = table.column(name)
-        column = described.get(name)
-        if column is not None and column.categories is not None:
-            series[name] = _categorical(values, column)
-        elif pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
-            series[name] = (
-                to_floats(values)
-                if name in answers_missing
-                else values.to_numpy(zero_copy_only=False)
-                if values.null_count == 0
-                else values.to_pandas()
-            )
-        elif pa.types.is_floating(values.type):
-            series[name] = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
-        else:
-            series[name] = values.to_pandas(date_as_object=True)
-    return pd.DataFrame(series, index=pd.RangeIndex(table.num_rows), copy=False)
-
-
-def _categorical(values: pa.ChunkedArray, column: Column) -> Any:
-    import pandas as pd
-
-    levels = pa.array(column.categories, type=column.type)
-    codes = pc.index_in(values, value_set=levels.drop_null()).fill_null(-1).to_numpy().astype(np.int32)
-    return pd.Categorical.from_codes(codes, categories=pd.Index(list(column.categories or ())), ordered=column.ordered)
-
-
-def to_floats(values: pa.ChunkedArray) -> np.ndarray:
-    """Numbers, booleans or decimals as float64, nulls as NaN."""
-    if pa.types.is_boolean(values.type):
-        values = values.cast(pa.int8())
-    floats: np.ndarray = values.cast(pa.float64(), safe=False).to_numpy()
-    return floats
-
-
-def to_numpy(table: pa.Table, tensor: Tensor | None) -> np.ndarray:
-    """All columns as one array: float64 of shape (rows, columns), or the tensor's dtype and shape."""
-    dtype = np.dtype(tensor.dtype) if tensor else np.dtype(np.float64)
-    first = table.schema.field(0).type if table.num_columns else pa.null()
-    if table.num_columns == 1 and (
-        pa.types.is_list(first) or pa.types.is_fixed_size_list(first) or pa.types.is_large_list(first)
-    ):
-        shape = tensor.shape[1:] if tensor else (-1,)
-        rows = table.column(0).to_pylist()
-        return (
-            np.array(rows, dtype=dtype).reshape(len(rows), *shape)
-            if rows
-            else np.empty((0, *(max(s, 0) for s in shape)), dtype=dtype)
-        )
-    matrix = np.empty((table.num_rows, table.num_columns), dtype=dtype)
-    for i, values in enumerate(table.columns):
-        if dtype.kind == "f":
-            matrix[:, i] = to_floats(values) if not pa.types.is_floating(values.type) else values.to_numpy()
-        else:
-            matrix[:, i] = values.to_numpy()
-    return matrix[:, 0] if tensor and len(tensor.shape) == 1 else matrix

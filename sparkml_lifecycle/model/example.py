@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from sparkml_lifecycle.model import batch
 
 FILE = "input_example.json"
@@ -67,22 +70,29 @@ def write(example: Example, directory: Path) -> Any:
     return rows
 
 
-def first_row(directory: Path) -> Any:
-    """The first row of the stored example as a DataFrame; None where there is none that has columns.
+def read(directory: Path, schema: pa.Schema) -> pa.Table:
+    """The kept rows in the types of ``schema``; no rows if there are none, or JSON lost what they were."""
+    try:
+        stored = json.loads((directory / FILE).read_text())
+        stored = stored["inputs"] if isinstance(stored, dict) and "inputs" in stored else stored
+        rows, names = (stored["data"], stored["columns"]) if isinstance(stored, dict) else (stored, schema.names)
+        by_name = {str(name): [row[i] for row in rows] for i, name in enumerate(names)}
+        return pa.table([_typed(by_name[f.name], f.type) for f in schema], schema=schema)
+    except (OSError, KeyError, TypeError, ValueError, IndexError, pa.ArrowException):
+        return schema.empty_table()
 
-    Raises
-    ------
-    ValueError, TypeError, KeyError
-        If the file is not as it was written.
-    """
-    path = directory / FILE
-    if not path.is_file():
-        return None
-    import pandas as pd
 
-    stored = json.loads(path.read_text())
-    stored = stored.get("inputs", stored) if isinstance(stored, dict) else stored
-    return pd.DataFrame(stored["data"][:1], columns=stored["columns"]) if isinstance(stored, dict) else None
+def _typed(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(kind):
+        texts = pa.array([None if value is None else str(value).removesuffix("Z") for value in values], pa.string())
+        times = texts.cast(pa.timestamp(kind.unit))
+        return times if kind.tz is None else pc.assume_timezone(times, "UTC").cast(kind)
+    if pa.types.is_date(kind) or pa.types.is_decimal(kind):
+        return pa.array(
+            [None if value is None else str(value)[:10] if pa.types.is_date(kind) else str(value) for value in values],
+            pa.string(),
+        ).cast(kind)
+    return pa.array(values, from_pandas=True).cast(kind)
 
 
 def _plain(value: Any) -> Any:

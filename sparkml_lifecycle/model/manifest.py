@@ -30,12 +30,16 @@ class Manifest:
         Our own keys, ``format_version`` first.
     others : mapping
         Every other top-level key (``run_id``, ``utc_time_created``, what newer versions of MLflow write …).
+    read : tuple
+        The signature as it was read, and MLflow's entry for it: while the signature is that one it is written as it was,
+        with whatever keys nobody here knows.
     """
 
     flavors: Mapping[str, Mapping[str, Any]]
     signature: Signature | None = None
     ours: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)
+    read: tuple[Signature | None, Mapping[str, Any] | None] = field(default=(None, None), compare=False, repr=False)
 
     @property
     def python_function(self) -> Mapping[str, Any]:
@@ -61,6 +65,8 @@ def read(directory: Path) -> Manifest:
     path = directory / FILE
     try:
         text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise FormatError(f"{str(path)!r} is not a text file in UTF-8.") from None
     except (FileNotFoundError, NotADirectoryError):
         found = sorted(p.name for p in directory.iterdir())[:10] if directory.is_dir() else []
         where = f"it holds {', '.join(found) or 'nothing'}" if directory.is_dir() else "there is no such directory"
@@ -76,6 +82,7 @@ def read(directory: Path) -> Manifest:
 
 def from_dict(content: Mapping[str, Any], where: str = FILE) -> Manifest:
     """The manifest of a parsed ``MLmodel``; ``where`` names it in errors."""
+    _check_shape(content, where)
     ours = content.get(OURS) or {}
     version = ours.get("format_version", FORMAT_VERSION)
     if not isinstance(version, int) or version > FORMAT_VERSION:
@@ -86,12 +93,29 @@ def from_dict(content: Mapping[str, Any], where: str = FILE) -> Manifest:
     try:
         if content.get("signature"):
             signature = signatures.from_mlflow(content["signature"])
+        if ours.get("signature"):
+            signature = signatures.with_exact(signature or Signature(), ours["signature"])
+    except FormatError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FormatError(f"The signature in {where!r} cannot be read: {reason(error)}.") from error
-    if ours.get("signature"):
-        signature = signatures.with_exact(signature or Signature(), ours["signature"])
     known = {"flavors", "signature", OURS}
-    return Manifest(content["flavors"], signature, ours, {k: v for k, v in content.items() if k not in known})
+    others = {k: v for k, v in content.items() if k not in known}
+    return Manifest(content["flavors"], signature, ours, others, (signature, content.get("signature")))
+
+
+def _check_shape(content: Mapping[str, Any], where: str) -> None:
+    """Everything that is read as a mapping is one."""
+    ours = content.get(OURS) or {}
+    parts = {f"flavors.{name}": entry for name, entry in content["flavors"].items()}
+    parts |= {"signature": content.get("signature") or {}, OURS: ours}
+    if isinstance(ours, Mapping):
+        parts |= {f"{OURS}.{key}": ours.get(key) or {} for key in ("versions", "tuning", "signature")}
+    for name, entry in parts.items():
+        if not isinstance(entry, Mapping):
+            raise FormatError(
+                f"{name!r} in {where!r} must be a mapping of keys to values, found {type(entry).__name__}."
+            )
 
 
 def to_dict(manifest: Manifest) -> dict[str, Any]:
@@ -101,7 +125,12 @@ def to_dict(manifest: Manifest) -> dict[str, Any]:
         "flavors": {name: dict(entry) for name, entry in manifest.flavors.items()},
     }
     ours = {key: value for key, value in manifest.ours.items() if key != "signature"}
-    if manifest.signature is not None:
+    unchanged = manifest.signature == manifest.read[0] and manifest.read[1] is not None
+    if manifest.signature is not None and unchanged:
+        content["signature"] = dict(manifest.read[1] or {})
+        if manifest.ours.get("signature"):
+            ours["signature"] = manifest.ours["signature"]
+    elif manifest.signature is not None:
         content["signature"] = signatures.to_mlflow(manifest.signature)
         if exact := signatures.to_exact(manifest.signature):
             ours["signature"] = exact

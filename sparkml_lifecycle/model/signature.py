@@ -30,6 +30,8 @@ class Column:
         The levels of a categorical column, in the order of their codes.
     ordered : bool
         Whether those levels have an order.
+    unit, zone : str or None
+        The unit (``s``, ``ms``, ``us``, ``ns``) and the time zone of a column of times at training; ``type`` has neither.
     """
 
     name: str | None
@@ -38,6 +40,8 @@ class Column:
     nullable: bool = True
     categories: tuple[Any, ...] | None = None
     ordered: bool = False
+    unit: str | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,9 @@ def _column(name: str | None, values: pa.Array | pa.ChunkedArray) -> Column:
             else values
         )
         categories = tuple(chunk.dictionary.to_pylist()) if isinstance(chunk, pa.DictionaryArray) else None
-    return Column(name, types.plain(values.type), nullable=values.null_count > 0, categories=categories)
+    kind = types.plain(values.type)
+    unit, zone = (values.type.unit, values.type.tz) if pa.types.is_timestamp(values.type) else (None, None)
+    return Column(name, kind, True, values.null_count > 0, categories, unit=unit, zone=zone)
 
 
 def _param(name: str, value: Any) -> Param:
@@ -246,14 +252,19 @@ def from_spark_schema(schema: Any) -> tuple[Column, ...]:
 
 
 def to_mlflow(signature: Signature) -> dict[str, str | None]:
-    """MLflow's ``signature:`` entry: JSON texts under ``inputs``, ``outputs`` and ``params``."""
+    """MLflow's ``signature:`` entry: JSON texts under ``inputs``, ``outputs`` and ``params``.
+
+    MLflow has no categorical type: it would turn such columns into texts on their way in, which XGBoost refuses. Inputs
+    with categories are therefore not written for it.
+    """
 
     def dump(part: tuple[Column, ...] | tuple[Tensor, ...] | None) -> str | None:
         return json.dumps([_item_to_json(item, for_mlflow=True) for item in part]) if part else None
 
+    has_categories = any(isinstance(item, Column) and item.categories is not None for item in signature.inputs or ())
     params = [{"name": p.name, "default": p.default, "shape": p.shape, "type": p.type} for p in signature.params]
     return {
-        "inputs": dump(signature.inputs),
+        "inputs": None if has_categories else dump(signature.inputs),
         "outputs": dump(signature.outputs),
         "params": json.dumps(params) if params else None,
     }
@@ -295,23 +306,21 @@ def _item_to_json(item: Column | Tensor, *, for_mlflow: bool) -> dict[str, Any]:
     named = {} if item.name is None else {"name": item.name}
     if isinstance(item, Tensor):
         return {"type": "tensor", "tensor-spec": {"dtype": item.dtype, "shape": list(item.shape)}, **named}
-    # MLflow has no categorical type, and takes pandas' categories only for a column of any type
-    kind = (
-        {"type": "any"}
-        if for_mlflow and item.categories is not None
-        else types.to_json(item.type, for_mlflow=for_mlflow)
-    )
+    kind = types.to_json(item.type, for_mlflow=for_mlflow)
     described = {**kind, **named, "required": item.required and kind["type"] != "any"}
     if not for_mlflow:
         described["nullable"] = item.nullable
         if item.categories is not None:
             described |= {"categories": list(item.categories), "ordered": item.ordered}
+        described |= {key: value for key in ("unit", "zone") if (value := getattr(item, key)) is not None}
     return described
 
 
 def _from_items(items: list[dict[str, Any]]) -> tuple[Column, ...] | tuple[Tensor, ...] | None:
     if not items:
         return None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise FormatError("The signature in MLmodel cannot be read: inputs and outputs are lists of columns.")
     try:
         if items[0].get("type") == "tensor":
             return tuple(
@@ -327,5 +336,5 @@ def _column_from(item: dict[str, Any]) -> Column:
     categories = item.get("categories")
     return Column(
         item.get("name"), types.from_json(item), required, bool(item.get("nullable", True)),
-        None if categories is None else tuple(categories), bool(item.get("ordered", False)),
+        None if categories is None else tuple(categories), bool(item.get("ordered", False)), item.get("unit"), item.get("zone"),
     )  # fmt: skip

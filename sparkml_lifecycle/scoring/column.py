@@ -12,16 +12,20 @@ from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
 from sparkml_lifecycle.scoring.worker import ModelReference, Plan
 
-_PART = r"(?:`(?:[^`]|``)+`|\w+)"
-_PLAIN = re.compile(rf"(?:.* AS )?(?:{_PART}\.)*({_PART})")
+_PART = r"(?:`(?:[^`]|``)+`|[^`.]+)"
+_PATH = re.compile(rf"(?:{_PART}\.)*({_PART})")
+_SQL_PART = r"(?:`(?:[^`]|``)+`|\w+)"
+_SQL_PATH = re.compile(rf"(?:{_SQL_PART}\.)*({_SQL_PART})")
 
 
 class ModelUdf:
     """A model as a function of columns.
 
     Call it with columns or their names, with one struct, or with nothing: then the columns are those of the model's
-    signature. Arguments that are plain columns bearing exactly the signature's names are matched by name, in any order;
-    otherwise they are matched by position.
+    signature. Arguments that are plain columns bearing exactly the signature's names are matched by name, in any order, in
+    upper or lower case as the session has it (``spark.sql.caseSensitive``); otherwise they are matched by position. A text
+    is the name of a column first, whatever dots or spaces it holds, and a path in Spark's spelling only if the model has no
+    such column.
 
     Attributes
     ----------
@@ -64,20 +68,26 @@ class ModelUdf:
                 raise InvalidInput(
                     f"The columns {', '.join(sorted(self._optional))} are optional, so say which are there: udf('a', 'b') or udf(struct('a', 'b'))."
                 )
-            columns = tuple(f"`{name.replace('`', '``')}`" for name in self._names)
-            return self._udf(tuple(self._names))(*columns)
-        if len(columns) == 1 and (self._names is None or len(self._names) != 1):
-            return self._udf(None)(*columns)
-        found = [_plain_name(column) for column in columns]
-        wanted = [F.col(c) if isinstance(c, str) else c for c in columns]
+            return self._udf(tuple(self._names))(*(F.col(_quoted(name)) for name in self._names))
+        known = self._names or []
+        fold = _folding(known)
+        folded = [fold(name) for name in known]
+        wanted = [
+            column if not isinstance(column, str) else F.col(_quoted(column) if fold(column) in folded else column)
+            for column in columns
+        ]
+        if len(columns) == 1 and self._names is not None and len(known) != 1:
+            return self._udf(None)(*wanted)
+        found = [_plain_name(column) for column in wanted]
         if self._names is None:
             plain = [name for name in found if name is not None]
             return self._udf(tuple(plain) if len(set(plain)) == len(columns) else None)(*wanted)
-        if sorted(str(name) for name in found) == sorted(self._names):
-            by_name = dict(zip(found, wanted, strict=True))
-            return self._udf(tuple(self._names))(*(by_name[name] for name in self._names))
-        self._check_positions(columns, found)
-        return self._udf(tuple(self._names))(*wanted)
+        given = [None if name is None else fold(name) for name in found]
+        if None not in given and sorted(map(str, given)) == sorted(folded):
+            by_name = dict(zip(given, wanted, strict=True))
+            return self._udf(tuple(known))(*(by_name[name] for name in folded))
+        self._check_positions(columns, [name if name is None else _as_named(name, known, fold) for name in found])
+        return self._udf(tuple(known))(*wanted)
 
     def _check_positions(self, given: Sequence[Any], found: Sequence[str | None]) -> None:
         names = self._names or []
@@ -101,7 +111,7 @@ class ModelUdf:
             return "Give all of them by name, or all by position."
         position = others[0]
         has = found[position]
-        what = repr(has) if has is not None else f"the expression {_text(given[position]) or 'there'}"
+        what = repr(has) if has is not None else f"the expression {_shown(given[position]) or 'there'}"
         return f"Argument {position + 1}, {what}, bears no name of the model's: write it with .alias({left[0]!r}), and all match by name."
 
     def _udf(self, names: tuple[str, ...] | None) -> Any:
@@ -142,22 +152,66 @@ def make_udf(plan: Plan, result: Any) -> Any:
     return arrow_udf(predict, result)
 
 
+def _as_named(name: str, known: Sequence[str], fold: Callable[[str], str]) -> str:
+    """A column's name as the model spells it, if it is one of the model's."""
+    return next((one for one in known if fold(one) == fold(name)), name)
+
+
+def _shown(column: Any) -> str | None:
+    """An expression as Spark prints it."""
+    match = re.fullmatch(r"Column<'(.*)'>", repr(column), flags=re.DOTALL)
+    return match[1] if match else None
+
+
+def _quoted(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"
+
+
+def _folding(names: Sequence[str]) -> Callable[[str], str]:
+    """How two names are compared: as the session has it, but exactly where the model's own names differ in case alone."""
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    exact = session is not None and session.conf.get("spark.sql.caseSensitive", "false") == "true"
+    return str if exact or len({name.lower() for name in names}) < len(names) else str.lower
+
+
 def _plain_name(column: Any) -> str | None:
     """The name of a plain column, None for an expression."""
-    text = column if isinstance(column, str) else _text(column)
-    match = _PLAIN.fullmatch(text) if text is not None else None
+    if (classic := getattr(column, "_jc", None)) is not None:
+        return _name_of_node(classic.node(), column)
+    expression: Any = getattr(column, "_expr", None)
+    kind = type(expression).__name__
+    if kind == "ColumnReference":
+        return _last_part(_PATH, str(expression.name()))
+    if kind == "ColumnAlias" and len(expression._alias) == 1:
+        return str(expression._alias[0])
+    return _last_part(_SQL_PATH, str(expression._expr)) if kind == "SQLExpression" else None
+
+
+def _name_of_node(node: Any, column: Any) -> str | None:
+    """What Spark itself knows of a column of a classic session; its text would not tell a name from an expression."""
+    kind = node.getClass().getSimpleName()
+    if kind == "UnresolvedAttribute":
+        parts = node.nameParts()
+        return str(parts.apply(parts.size() - 1))
+    if kind == "Alias":
+        return str(node.name().apply(0)) if node.name().size() == 1 else None
+    if kind == "ExpressionColumnNode":
+        expression = node.expression()
+        named = expression.getClass().getSimpleName() in ("AttributeReference", "Alias")
+        return str(expression.name()) if named else None
+    if kind == "SqlExpression":
+        return _last_part(_SQL_PATH, repr(column).removeprefix("Column<'").removesuffix("'>"))
+    return None
+
+
+def _last_part(path: re.Pattern[str], text: str) -> str | None:
+    match = path.fullmatch(text)
     if match is None:
         return None
     name = match[1]
     return name[1:-1].replace("``", "`") if name.startswith("`") else name
-
-
-def _text(column: Any) -> str | None:
-    node = getattr(getattr(column, "_jc", None), "node", None)
-    if node is not None and node().getClass().getSimpleName() == "Literal":
-        return None
-    match = re.fullmatch(r"Column<'(.*)'>", repr(column), flags=re.DOTALL)
-    return match[1] if match else None
 
 
 def output_type(model: PyFuncModel, result_type: Any, predict_fn: str | None) -> Any:

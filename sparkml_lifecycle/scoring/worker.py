@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkml_lifecycle.errors import SchemaError
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.model import answers
 from sparkml_lifecycle.package import read
 
 
@@ -122,13 +122,17 @@ def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]
     for arrays in batches:
         # Spark gives a single argument bare
         table = _rows(arrays if isinstance(arrays, tuple) else (arrays,), plan.names, model)
-        found = model.predict_columns(table, plan.params, predict_fn=plan.predict_fn)
-        yield answers.to_type(found, plan.result)
+        yield model.predict_as(table, plan.result, plan.params, predict_fn=plan.predict_fn)
 
 
 def _rows(arrays: tuple[pa.Array, ...], names: tuple[str, ...] | None, model: PyFuncModel) -> pa.Table:
     """The arguments as a table; one struct stands for its fields unless the model takes a single struct."""
     if len(arrays) == 1 and pa.types.is_struct(arrays[0].type) and not _takes_struct(model):
+        if [field.name for field in arrays[0].type] == ["type", "size", "indices", "values"]:
+            raise SchemaError(
+                "The column is a vector of Spark ML. Make it an array first: from pyspark.ml.functions import vector_to_array; "
+                "udf(vector_to_array('features'))."
+            )
         return pa.table(arrays[0].flatten(), names=[field.name for field in arrays[0].type])
     return pa.table(list(arrays), names=list(names) if names else [str(i) for i in range(len(arrays))])
 

@@ -38,7 +38,6 @@ class Case:
     categorical: bool = False
     exact: bool = True
     needs_consent: bool = False
-    loads_in_mlflow: bool = True
     expected: Callable[[Any, pd.DataFrame], Any] = field(default=lambda model, frame: model.predict(frame))
 
     def frame(self) -> pd.DataFrame:
@@ -120,7 +119,6 @@ CASES = {
     "xgboost-early": Case("xgboost", _xgboost("XGBRegressor", early=True)),
     "xgboost-classifier": Case("xgboost", _xgboost("XGBClassifier")),
     "xgboost-ranker": Case("xgboost", _xgboost("XGBRanker")),
-    # MLflow's loader does not switch categories on, for its own models neither
-    "xgboost-categories": Case("xgboost", _xgboost("XGBRegressor", categorical=True), (*NUMBERS, "carrier"), categorical=True, loads_in_mlflow=False),
+    "xgboost-categories": Case("xgboost", _xgboost("XGBRegressor", categorical=True), (*NUMBERS, "carrier"), categorical=True),
     "function": Case("python_function", lambda: double_speed, needs_consent=True, expected=lambda model, frame: model(frame)),
 }  # fmt: skip

@@ -90,6 +90,44 @@ def test_what_is_known_of_a_model_is_short_and_needs_no_loading(tmp_path, lake):
     assert (ml.artifacts.load_text(f"{logged.model_uri}/requirements.txt")).splitlines() == ["scikit-learn"]
 
 
+def test_a_misspelt_option_is_refused(tmp_path):
+    model = CASES["sklearn-forest"].train()
+    with pytest.raises(errors.InvalidInput, match=r"'singature'\. Did you mean 'signature'\?.*serialization_format"):
+        ml.save_model(model, tmp_path / "m", singature=None or {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../two", "/two", ""])
+def test_an_artifact_stays_inside_the_model(name, tmp_path):
+    (tmp_path / "f.txt").write_text("1")
+    with pytest.raises(errors.InvalidInput, match="leads out of the model's directory"):
+        ml.pyfunc.save_model(
+            tmp_path / "m", python_model=abs, artifacts={name: str(tmp_path / "f.txt")}, allow_code=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "file"), [({}, "model.skops"), ({"serialization_format": "cloudpickle"}, "model.pkl")]
+)
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_damaged_file_is_a_format_error(options, file, size, tmp_path):
+    model = CASES["sklearn-forest"].train()
+    package.save(model, tmp_path / "m", Description(allow_code=True, options=options))
+    path = tmp_path / "m" / file
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(errors.FormatError, match="cannot be loaded; its files are damaged"):
+        package.read(tmp_path / "m", allow_code=True)
+
+
+def test_a_flavor_without_a_loader_says_so(tmp_path):
+    package.save(CASES["sklearn-forest"].train(), tmp_path / "m", Description())
+    content = yaml.safe_load((tmp_path / "m" / "MLmodel").read_text())
+    del content["flavors"]["python_function"]["loader_module"]
+    (tmp_path / "m" / "MLmodel").write_text(yaml.safe_dump(content))
+    with pytest.raises(errors.FormatError, match="names no loader_module"):
+        package.read(tmp_path / "m")
+
+
 def test_a_requirements_file_is_read(tmp_path):
     (tmp_path / "needs.txt").write_text("# why\nscikit-learn\n\nnumpy\n")
     model = CASES["sklearn-forest"].train()

@@ -1,6 +1,8 @@
 """Signatures: inferred from every container, and the same after a way through ``MLmodel``."""
 
 import datetime as dt
+import json
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -93,12 +95,40 @@ def test_unknown_keys_of_a_manifest_survive():
         ("- 1", "no 'flavors'"),
         ("flavors: {}\nsparkml_lifecycle: {format_version: 99}", "reads up to"),
         ("flavors: {}\nsignature: {inputs: '[{'}", "cannot be read"),
+        ("flavors: {}\nsignature: {inputs: '[1]'}", "lists of columns"),
+        ("flavors: {}\nsignature: {inputs: '{}', params: '[{}]'}", "cannot be read"),
+        ("flavors: {}\nsignature: abc", "'signature' in .* must be a mapping"),
+        ("flavors: {}\nsparkml_lifecycle: [1]", "'sparkml_lifecycle' in .* must be a mapping"),
+        ("flavors: {}\nsparkml_lifecycle: {versions: x}", r"'sparkml_lifecycle\.versions' in .* must be a mapping"),
+        ("flavors: {}\nsparkml_lifecycle: {signature: [1]}", r"'sparkml_lifecycle\.signature' in .* must be a mapping"),
+        ("flavors: {}\nsparkml_lifecycle: {signature: {inputs: abc}}", "lists of columns"),
+        ("flavors: {python_function: null}", r"'flavors\.python_function' in .* must be a mapping"),
+        ("flavors: {sklearn: [1]}", r"'flavors\.sklearn' in .* must be a mapping"),
     ],
 )
 def test_a_broken_manifest_says_what_is_wrong(tmp_path, text, problem):
     (tmp_path / "MLmodel").write_text(text)
     with pytest.raises(errors.FormatError, match=problem):
         manifest.read(tmp_path)
+
+
+def test_a_manifest_that_is_no_text_is_a_format_error(tmp_path):
+    (tmp_path / "MLmodel").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(errors.FormatError, match="not a text file in UTF-8"):
+        manifest.read(tmp_path)
+
+
+def test_unknown_keys_inside_a_signature_survive_while_it_is_the_same():
+    column = {"type": "double", "name": "a", "required": True, "newer": 1}
+    content = {
+        "flavors": {"python_function": {"loader_module": "x"}},
+        "signature": {"inputs": json.dumps([column]), "outputs": None, "params": None, "newer": "2"},
+        "sparkml_lifecycle": {"format_version": 1, "signature": {"inputs": [{**column, "nullable": True}], "newer": 3}},
+    }
+    read = manifest.from_dict(content)
+    assert manifest.to_dict(read) == content
+    changed = replace(read, signature=Signature((Column("b", pa.float64()),)))
+    assert manifest.from_dict(manifest.to_dict(changed)).signature == changed.signature
 
 
 def test_no_manifest_says_what_is_there(tmp_path):
@@ -168,10 +198,3 @@ def test_a_signature_is_one_short_line():
 def test_a_parameter_that_is_not_declared_says_how_it_would_be():
     with pytest.raises(errors.SchemaError, match=r"infer_signature\(X, y, params=\{'add': …\}\)"):
         Signature().with_params({"add": 1})
-
-
-def test_dtypes_depend_on_the_signature_and_not_on_the_batch():
-    column = Column("a", pa.int64())
-    whole = batch.to_pandas(pa.table({"a": pa.array([1, 2])}), [column], ["a"])
-    gaps = batch.to_pandas(pa.table({"a": pa.array([1, None])}), [column], ["a"])
-    assert whole["a"].dtype == gaps["a"].dtype == np.float64

@@ -244,6 +244,119 @@ def test_only_the_local_environment_and_known_evaluators_are_taken(spark, pipeli
         pyfunc.spark_udf(spark, pipeline[1], "dubble")
 
 
+@pytest.fixture(scope="module")
+def tenfold(tmp_path_factory):
+    """Saves a model that answers ten times its first column plus its second: swapped columns show."""
+    from sklearn.linear_model import LinearRegression
+
+    def save(*names):
+        frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=list(names))
+        model = LinearRegression().fit(frame, frame.iloc[:, 0] * 10 + frame.iloc[:, 1])
+        path = tmp_path_factory.mktemp("tenfold") / "model"
+        package.save(model, path, Description(input_example=frame.head()))
+        return path
+
+    return save
+
+
+@pytest.mark.parametrize(
+    "names", [("my a", "my b"), ("x-a", "x-b"), ("a`b", "a`c"), ("a.b", "a.c"), ("é", "ü"), ("1a", "2b")]
+)
+def test_columns_of_every_name_are_matched_by_name(spark, tenfold, names):
+    from pyspark.sql import functions as F
+    from pyspark.sql import types as T
+
+    udf = pyfunc.spark_udf(spark, tenfold(*names))
+    schema = T.StructType([T.StructField(name, T.DoubleType()) for name in names])
+    frame = spark.createDataFrame([(1.0, 2.0)], schema)
+    quoted = [f"`{name.replace('`', '``')}`" for name in names]
+    first, second = (F.col(name) for name in quoted)
+    ways = [
+        udf(),
+        udf(*reversed(names)),
+        udf(second, first),
+        udf(*reversed(quoted)),
+        udf(*(frame[name] for name in reversed(quoted))),
+        udf(second, (first * 1).alias(names[0])),
+        udf(F.struct(second, first)),
+        udf(first * 1, second * 1),
+    ]
+    np.testing.assert_allclose(frame.select(*ways).head(), [12.0] * len(ways), rtol=1e-9)
+    aliased = frame.alias("t").select(udf(*(F.col(f"t.{name}") for name in reversed(quoted))))
+    np.testing.assert_allclose(aliased.head(), [12.0], rtol=1e-9)
+
+
+def test_names_are_compared_as_the_session_has_it(spark, tenfold):
+    from pyspark.sql import functions as F
+
+    udf = pyfunc.spark_udf(spark, tenfold("a", "b"))
+    frame = spark.createDataFrame([(1.0, 2.0)], "a double, b double")
+    np.testing.assert_allclose(frame.select(udf("B", "A"), udf(F.col("B"), F.col("a"))).head(), [12.0, 12.0], rtol=1e-9)
+    with pytest.raises(errors.SchemaError, match="is the column 'B', but 'a' belongs there"):
+        udf(F.col("B"), F.lit(1.0))
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        upper = frame.toDF("A", "B")
+        np.testing.assert_allclose(upper.select(udf("B", "A")).head(), [21.0], rtol=1e-9)
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
+
+
+def test_a_text_that_is_a_literal_or_sql_is_no_name_by_chance(spark, tenfold):
+    from pyspark.sql import functions as F
+
+    udf = pyfunc.spark_udf(spark, tenfold("a", "b"))
+    frame = spark.createDataFrame([(1.0, 2.0)], "a double, b double")
+    found = frame.select(
+        udf(F.expr("b"), F.expr("`a`")), udf(F.expr("a + 0"), F.expr("b + 0")), udf(F.lit(1.0), F.lit(2.0))
+    )
+    np.testing.assert_allclose(found.head(), [12.0] * 3, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "result_type", [None, "array<double>", "struct<early:double,late:double>", "map<string,double>", "double"]
+)
+def test_a_batch_of_left_out_rows_is_nulls_of_the_type(spark, tmp_path, result_type):
+    from sklearn.linear_model import LogisticRegression
+
+    case = CASES["sklearn-histogram"]
+    frame = case.frame()
+    model = LogisticRegression(max_iter=1000).fit(frame, np.where(frame["speed"] > 10, "late", "early"))
+    package.save(model, tmp_path / "m", Description(input_example=frame.head()))
+    udf = pyfunc.spark_udf(spark, tmp_path / "m", result_type, predict_fn="predict_proba")
+    rows = frame_of(spark, case).limit(2)
+    gaps = rows.selectExpr("cast(null as double) as speed", "gate", "heat")
+    assert [row["p"] for row in gaps.select(udf().alias("p")).collect()] == [None, None]
+    mixed = gaps.union(rows).coalesce(1).select(udf().alias("p")).collect()
+    assert [row["p"] is None for row in mixed] == [True, True, False, False]
+
+
+def test_a_function_without_a_signature_keeps_the_name_of_its_one_column(spark, tmp_path):
+    package.save(lambda frame: frame["x"].astype(str), tmp_path / "m", Description(allow_code=True))
+    udf = pyfunc.spark_udf(spark, tmp_path / "m", "string", allow_code=True)
+    frame = spark.createDataFrame([(1,), (None,)], "x int")
+    found = {row["x"]: row["p"] for row in frame.coalesce(1).select("x", udf("x").alias("p")).collect()}
+    assert found == {1: "1", None: "<NA>"}
+
+
+def test_arrays_for_a_model_of_arrays(spark, tmp_path):
+    import xgboost
+    from pyspark.errors import PythonException
+    from pyspark.ml.linalg import Vectors
+
+    inputs = np.random.default_rng(0).normal(size=(100, 2))
+    model = xgboost.XGBRegressor(n_estimators=3, n_jobs=1).fit(inputs, inputs[:, 0])
+    package.save(model, tmp_path / "m", Description(input_example=inputs[:5]))
+    udf = pyfunc.spark_udf(spark, tmp_path / "m")
+    frame = spark.createDataFrame([([1.0, 2.0],), (None,), ([1.0, None],)], "f array<double>").coalesce(1)
+    found = [row["p"] for row in frame.select(udf("f").alias("p")).collect()]
+    assert found == [float(model.predict([[1.0, 2.0]])[0]), None, float(model.predict([[1.0, np.nan]])[0])]
+    with pytest.raises(PythonException, match="takes arrays of 2 values; the array column also holds arrays of 1"):
+        spark.createDataFrame([([1.0],), ([2.0],)], "f array<double>").coalesce(1).select(udf("f")).collect()
+    with pytest.raises(PythonException, match=r"vector_to_array\('features'\)"):
+        spark.createDataFrame([(Vectors.dense([1.0, 2.0]),)], ["f"]).select(udf("f")).collect()
+
+
 @pytest.mark.h2o
 @pytest.mark.filterwarnings("ignore::h2o.exceptions.H2ODependencyWarning")
 def test_the_snippet_of_the_slides_works_with_the_modules_name_changed(spark, h2o, lake):
