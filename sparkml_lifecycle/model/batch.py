@@ -233,8 +233,6 @@ def cast(values: pa.ChunkedArray | pa.Array, wanted: pa.DataType) -> pa.ChunkedA
             if values.type.tz is None
             else pc.cast(values, pa.timestamp(values.type.unit, tz="UTC")).cast(pa.timestamp(values.type.unit))
         )
-    if pa.types.is_decimal(wanted) and pa.types.is_decimal(values.type):
-        return values  # a decimal's own digits are its value
     try:
         return values.cast(wanted)
     except pa.ArrowInvalid:
