@@ -29,7 +29,7 @@ from sparkml_lifecycle.errors import (
 )
 from sparkml_lifecycle.flavors.base import Flavor, Saved, SaveOptions
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.model import answers, example, manifest
+from sparkml_lifecycle.model import example, manifest
 from sparkml_lifecycle.model.example import Example
 from sparkml_lifecycle.model.manifest import Manifest
 from sparkml_lifecycle.model.signature import Column, Signature, infer_signature
@@ -169,7 +169,7 @@ def _write(model: Any, flavor: Flavor, directory: Path, description: Description
     found = _manifest(flavor, saved, description, has_code, flavor.tuning(model))
     manifest.write(found, directory)
     given = Example.of(description.input_example)
-    sample = example.write(given, directory)
+    sample = example.write(given, directory, flavor.feature_names(model) if flavor.names_at_saving else None)
     found = replace(found, signature=_complete_signature(found, directory, description.signature, given, sample))
     manifest.write(found, directory)
     return found
@@ -254,7 +254,7 @@ def _complete_signature(
         warn=False,
     )
     try:
-        outputs = answers.to_columns(loaded.predict(sample, given.params), len(sample))
+        outputs = loaded.predict_columns(sample, given.params)
     except LifecycleError as error:
         raise InvalidInput(f"The model does not answer its own input example: {error}") from error
     if wanted.outputs:

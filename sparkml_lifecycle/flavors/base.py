@@ -62,6 +62,8 @@ class Flavor(Protocol):
         The predict methods that ``predict_fn`` may name; the first that a model has is its default.
     options : tuple of str
         The names that ``save`` understands in :class:`SaveOptions`; others are refused.
+    names_at_saving : bool
+        Whether :meth:`feature_names` also answers for the object that is saved, and not only for the loaded one.
     """
 
     name: ClassVar[str]
@@ -70,6 +72,7 @@ class Flavor(Protocol):
     wants: ClassVar[BatchForm]
     methods: ClassVar[tuple[str, ...]]
     options: ClassVar[tuple[str, ...]] = ()
+    names_at_saving: ClassVar[bool] = False
 
     def matches(self, model: object) -> bool:
         """Whether this flavor saves such a model; must not import the framework (look at ``type(model).__mro__``)."""

@@ -34,6 +34,7 @@ class SklearnFlavor(Flavor):
         "transform",
         "score_samples",
     )
+    names_at_saving: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ("serialization_format",)
 
     def matches(self, model: object) -> bool:

@@ -25,6 +25,7 @@ class XGBoostFlavor(Flavor):
     packages: ClassVar[tuple[str, ...]] = ("xgboost", "numpy", "scikit-learn")
     wants: ClassVar[BatchForm] = "pandas"
     methods: ClassVar[tuple[str, ...]] = ("predict", "predict_proba")
+    names_at_saving: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ("model_format",)
 
     def matches(self, model: object) -> bool:

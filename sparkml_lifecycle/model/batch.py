@@ -32,22 +32,43 @@ def as_table(data: Any, names: Sequence[str] | None) -> pa.Table:
     data : pyarrow.Table, RecordBatch, pandas.DataFrame, Series, numpy array, dict of columns, list of dicts or of rows
     names : sequence of str, optional
         Column names for containers that have none, in order.
+
+    Raises
+    ------
+    SchemaError
+        If values have no column type, or columns differ in length or share a name.
+    InvalidInput
+        For any other container.
     """
     if isinstance(data, pa.Table):
         return data
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
-    if isinstance(data, np.ndarray):
-        return _from_array(data, names)
-    if isinstance(data, Mapping):
-        return pa.table(
-            {
-                str(k): pa.array(np.atleast_1d(v) if np.ndim(v) < 2 else list(v), from_pandas=True)
-                for k, v in data.items()
-            }
-        )
+    try:
+        return _table(data, names)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        # pyarrow names the column last, where it knows it
+        column = str(error.args[-1])[:200] if len(error.args) > 1 else ""
+        raise SchemaError(
+            f"A column mixes values of several types or of a type that no column has, or columns differ in length: {column} Convert it first."
+        ) from None
+    except (OverflowError, UnicodeError, TypeError, ValueError) as error:
+        raise SchemaError(
+            f"The rows ({type(data).__name__}) are no table: columns of one length, with numbers of at most 64 bits, texts, dates or lists ({type(error).__name__})."
+        ) from None
+
+
+def _table(data: Any, names: Sequence[str] | None) -> pa.Table:
     import pandas as pd
 
+    if hasattr(data, "toarray"):
+        data = data.toarray()
+    if isinstance(data, np.ndarray) and data.dtype.names:
+        data = pd.DataFrame.from_records(data)
+    if isinstance(data, np.ndarray) and data.ndim:
+        return _from_array(data, names)
+    if isinstance(data, Mapping):
+        return pa.table({str(name): _values(values) for name, values in data.items()})
     if isinstance(data, pd.Series):
         data = data.to_frame(data.name if data.name is not None else (names or ["0"])[0])
     if isinstance(data, list):
@@ -57,16 +78,23 @@ def as_table(data: Any, names: Sequence[str] | None) -> pa.Table:
             else pd.DataFrame(data, columns=_fitting(names, data))
         )
     if isinstance(data, pd.DataFrame):
-        try:
-            return pa.Table.from_pandas(data.rename(columns=str), preserve_index=False).replace_schema_metadata(None)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            column = str(error.args[-1]) if error.args else ""
-            raise SchemaError(
-                f"A column mixes values of several types, so it has none: {column[:200]}. Convert it first."
-            ) from None
+        frame = data.rename(columns=str)
+        if not frame.columns.is_unique:
+            twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+            raise SchemaError(f"Several columns are called {', '.join(map(repr, twice))}: rename them.")
+        for name in [name for name in frame.columns if isinstance(frame[name].dtype, pd.SparseDtype)]:
+            frame[name] = np.asarray(frame[name])
+        return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     raise InvalidInput(
         f"Rows cannot be taken from {type(data).__name__}: give a DataFrame, Arrow table, array, dict of columns or list of dicts."
     )
+
+
+def _values(values: Any) -> pa.Array:
+    # a list keeps its integers beside a None, numpy would make them floats or objects
+    if isinstance(values, (list, tuple)):
+        return pa.array(values, from_pandas=True)
+    return pa.array(np.atleast_1d(values) if np.ndim(values) < 2 else list(values), from_pandas=True)
 
 
 def _fitting(names: Sequence[str] | None, rows: list[Any]) -> list[str] | None:
@@ -205,9 +233,12 @@ def cast(values: pa.ChunkedArray | pa.Array, wanted: pa.DataType) -> pa.ChunkedA
             if values.type.tz is None
             else pc.cast(values, pa.timestamp(values.type.unit, tz="UTC")).cast(pa.timestamp(values.type.unit))
         )
-    if pa.types.is_decimal(wanted) and pa.types.is_decimal(values.type):
-        return values  # a decimal's own digits are its value
-    return values.cast(wanted)
+    try:
+        return values.cast(wanted)
+    except pa.ArrowInvalid:
+        raise SchemaError(
+            f"A value of a column of type {values.type} does not fit into {types.describe(wanted)}. Cast the column first."
+        ) from None
 
 
 def _may_have_nan(values: pa.ChunkedArray) -> bool:

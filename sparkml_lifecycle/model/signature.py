@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -162,6 +162,10 @@ def _infer(data: Any) -> tuple[Column, ...] | tuple[Tensor, ...] | None:
     if data is None:
         return None
     if isinstance(data, np.ndarray):
+        if data.dtype.names:
+            import pandas as pd
+
+            return _infer_pandas(pd.DataFrame.from_records(data))
         if data.dtype == object or data.dtype.kind in "US":
             return _infer(data.tolist()) if data.ndim == 1 else (Column(None, pa.list_(pa.string())),)
         return (Tensor(data.dtype.name, (-1, *data.shape[1:])),)
@@ -179,6 +183,9 @@ def _infer_pandas(data: Any) -> tuple[Column, ...]:
     import pandas as pd
 
     if isinstance(data, pd.DataFrame):
+        if not data.columns.is_unique:
+            twice = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
+            raise InvalidInput(f"Several columns are called {', '.join(map(repr, twice))}: rename them.")
         return tuple(_from_series(str(name), data[name]) for name in data.columns)
     if isinstance(data, pd.Series):
         return (_from_series(None if data.name is None else str(data.name), data),)
@@ -196,14 +203,24 @@ def _infer_pandas(data: Any) -> tuple[Column, ...]:
 def _from_series(name: str | None, series: Any) -> Column:
     try:
         values = pa.array(series, from_pandas=True)
+    except OverflowError:
+        raise InvalidInput(f"Column {name!r} holds integers of more than 64 bits: no column has that type.") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         kinds = sorted({type(value).__name__ for value in series.head(1000) if value is not None})
         raise InvalidInput(
             f"Column {name!r} mixes values of the types {', '.join(kinds)}: a column has one type. Convert it first."
         ) from error
     column = _column(name, values)
+    if pa.types.is_decimal(column.type):
+        # Decimals of Python have no width: that of these few rows says nothing of the next ones
+        whole = column.type.precision - column.type.scale
+        column = replace(column, type=pa.decimal128(38, max(column.type.scale, min(18, 38 - whole))))
     if str(series.dtype) == "category":
         categories = tuple(value.item() if hasattr(value, "item") else value for value in series.cat.categories)
+        if any(not isinstance(value, (str, int, float, bool)) for value in categories):
+            raise InvalidInput(
+                f"The categories of column {name!r} are of the type {type(categories[0]).__name__}; a model keeps texts, numbers and booleans. Convert the column first."
+            )
         return Column(
             name, column.type, nullable=column.nullable, categories=categories, ordered=bool(series.cat.ordered)
         )
