@@ -26,6 +26,8 @@ from sparkml_lifecycle.entities import (
 )
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput
 from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.storage import open_storage
+from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.frame import to_pandas
 
 _PAGE = 10_000
@@ -48,8 +50,11 @@ class ActiveRun(Run):
 
 
 def set_tracking_uri(uri: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
-    """Choose the lake: a path or storage URI, with the options of its storage as for :class:`LifecycleClient`."""
-    current.set_tracking_uri(uris.normalise(uri), storage_options)
+    """Choose the lake: a path or storage URI, with the options of its storage as for :class:`LifecycleClient`.
+
+    An empty text goes back to the settings, as in MLflow.
+    """
+    current.set_tracking_uri(open_storage(uri).uri if uri else None, storage_options)
 
 
 def get_tracking_uri() -> str:
@@ -96,7 +101,8 @@ def search_experiments(
     order_by: Sequence[str] | None = None,
 ) -> list[Experiment]:
     """The experiments that a filter lets through, the newest first."""
-    return list(_client().search_experiments(view_type, max_results or sys.maxsize, filter_string, order_by))
+    most = sys.maxsize if max_results is None else max_results
+    return list(_client().search_experiments(view_type, most, filter_string, order_by))
 
 
 def delete_experiment(experiment_id: str) -> None:
@@ -111,8 +117,7 @@ def set_experiment_tag(key: str, value: Any) -> None:
 
 def set_experiment_tags(tags: Mapping[str, Any]) -> None:
     """Set tags of the current experiment."""
-    for key, value in tags.items():
-        set_experiment_tag(key, value)
+    _client().store.experiments.set_tags(_experiment_id(), names.pairs("tags", tags))
 
 
 def delete_experiment_tag(key: str) -> None:
@@ -157,7 +162,7 @@ def start_run(
             f"The run {active[-1]} is active. End it first (ml.end_run()), or start a child: start_run(nested=True)."
         )
     client = _client()
-    said = {str(key): value for key, value in (tags or {}).items()}
+    said = {str(key): value for key, value in names.pairs("tags", tags)}
     if description is not None:
         said["mlflow.note.content"] = description
     parent = parent_run_id or (active[-1] if active else None)
@@ -247,10 +252,12 @@ def search_runs(
         If the filter cannot be read; the message marks the place.
     """
     client = _client()
+    if isinstance(experiment_names, str):
+        experiment_names = [experiment_names]
     if experiment_names:
         ids = [client.experiment_named(name).experiment_id for name in experiment_names]
     elif experiment_ids:
-        ids = [str(one) for one in experiment_ids]
+        ids = list(experiment_ids) if not isinstance(experiment_ids, str) else [experiment_ids]
     elif search_all_experiments:
         ids = [one.experiment_id for one in search_experiments(ViewType.ACTIVE_ONLY)]
     else:
@@ -289,11 +296,13 @@ def log_metrics(
     model_id: str | None = None,
     dataset: Dataset | None = None,
 ) -> None:
-    """Log one point of several metrics."""
-    client, run = _client(), run_id or _run_id()
+    """Log one point of several metrics, all or none of them."""
+    if dataset is not None and not isinstance(dataset, Dataset):
+        raise InvalidInput(f"dataset= takes what ml.data.from_pandas(df) gives, found {type(dataset).__name__}.")
     name, digest = (dataset.name, dataset.digest) if dataset is not None else (None, None)
-    for key, value in metrics.items():
-        client.log_metric(run, key, value, timestamp, step, synchronous, name, digest, model_id)
+    pairs = names.pairs("metrics", metrics)
+    client, run = _client(), run_id or _run_id()
+    client.store.log_metrics(run, pairs, timestamp, step, synchronous, model_id, name, digest)
 
 
 def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
@@ -303,7 +312,8 @@ def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
 
 def log_params(params: Mapping[str, Any], synchronous: bool | None = None, run_id: str | None = None) -> None:
     """Log parameters, all or none of them."""
-    _client().store.log_params(run_id or _run_id(), params.items(), synchronous)
+    pairs = names.pairs("params", params)
+    _client().store.log_params(run_id or _run_id(), pairs, synchronous)
 
 
 def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
@@ -313,7 +323,8 @@ def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
 
 def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
     """Set tags of the active run."""
-    _client().store.set_tags(_run_id(), tags.items(), synchronous)
+    pairs = names.pairs("tags", tags)
+    _client().store.set_tags(_run_id(), pairs, synchronous)
 
 
 def delete_tag(key: str) -> None:
@@ -342,7 +353,7 @@ def log_inputs(
         )
     inputs = []
     for dataset, context, tags in zip(datasets, *said, strict=True):
-        named = {"mlflow.data.context": context, **(tags or {})}
+        named = {"mlflow.data.context": context, **dict(names.pairs("tags", tags))}
         inputs.append(DatasetInput(dataset, tuple(InputTag(k, str(v)) for k, v in named.items() if v is not None)))
     _client().log_inputs(run_id or _run_id(), inputs)
 
@@ -460,8 +471,9 @@ def _resumed(
         raise InvalidInput(f"The run {run_id} is deleted. Restore it first: restore_run().")
     if parent is not None and before.data.tags.get("mlflow.parentRunId") != parent:
         raise InvalidInput(f"The run {run_id} exists and its parent is not {parent}.")
-    client.update_run(run_id, RunStatus.RUNNING.name, run_name)
-    client.store.set_tags(run_id, tags.items())
+    # the tags are checked, and refused, before anything is written
+    client.store.set_tags(run_id, [*tags.items(), *([("mlflow.runName", run_name)] if run_name else [])])
+    client.update_run(run_id, RunStatus.RUNNING.name)
     return client.get_run(run_id)
 
 

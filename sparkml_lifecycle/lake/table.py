@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Generic
 
 from sparkml_lifecycle import uris
-from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
+from sparkml_lifecycle.errors import InvalidInput, LifecycleError, NotFound, StorageError
 from sparkml_lifecycle.lake import compaction, forked, log, order, rows
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
@@ -73,8 +73,18 @@ def read_again(tables: "Sequence[Table[Any]]", sql: str) -> Any:
 
 
 def until(as_of: datetime | None) -> str:
-    """The SQL condition of the rows that were there at a time."""
-    return "true" if as_of is None else f"at <= {literal(as_of)}"
+    """The SQL condition of the rows that were there at a time.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no time, or one without a zone.
+    """
+    if as_of is None:
+        return "true"
+    if not isinstance(as_of, datetime) or as_of.utcoffset() is None:
+        raise InvalidInput(f"as_of must be a datetime with a time zone, such as datetime.now(UTC), found {as_of!r}.")
+    return f"at <= {literal(as_of)}"
 
 
 def commit_rows(handle: Any, data: Any, transactions: Sequence[tuple[str, int, int | None]]) -> None:
@@ -183,6 +193,7 @@ class Table(Generic[R]):
         NotFound
             If nothing has been written to the table yet.
         """
+        until(as_of)
         if self._open() is None:
             raise NotFound(f"The table {self.storage.uri!r} is not there yet: nothing was logged to it.")
         frame = spark.read.format("delta").load(uris.for_spark(self.storage.uri))

@@ -317,6 +317,9 @@ def open_storage(uri: str | Path, options: Mapping[str, str] | None = None) -> S
     InvalidInput
         If the URI's scheme or an option is not known.
     """
+    if not isinstance(uri, str | os.PathLike) or not str(uri).strip():
+        found = "an empty one" if isinstance(uri, str) else type(uri).__name__
+        raise InvalidInput(f"A place is named by a path or URI, found {found}.")
     place = uris.normalise(uri)
     scheme = uris.StorageUri(place).scheme
     if scheme not in naming.TABLE:
@@ -324,4 +327,6 @@ def open_storage(uri: str | Path, options: Mapping[str, str] | None = None) -> S
         raise InvalidInput(
             f"{str(uri)!r} has the scheme {scheme!r}. Known: a path, {known} (and s3a:, gcs:, wasbs: …)."
         )
+    if scheme in ("s3", "gs", "abfss") and not uris.split(place)[1]:
+        raise InvalidInput(f"{str(uri)!r} names no bucket or container. The form is {scheme}://<bucket>/<prefix>.")
     return Storage(place, naming.normal(scheme, options or {}))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparkml_lifecycle.lake.sql import literals
+from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.search import Field, parse_columns
 
 EXTREMES = {".min": "smallest", ".max": "largest"}
@@ -31,7 +32,9 @@ class Only:
         FilterError
             If one cannot be read.
         """
-        return cls(None if columns is None else tuple(map(parse_columns, columns)))
+        if columns is None:
+            return cls(None)
+        return cls(tuple(map(parse_columns, names.several("only", columns, '["metrics.auc", "params"]'))))
 
     @property
     def everything(self) -> bool:
