@@ -6,7 +6,6 @@ its plan, schema and log. A full pass is made where ``profile=True`` asks for on
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -209,7 +208,7 @@ def _dataset(
     targets: str | None, predictions: str | None, kind: str | None = None, short: str | None = None,
 ) -> Dataset:  # fmt: skip
     if not isinstance(source, dict):
-        if source is not None and not isinstance(source, str | os.PathLike):
+        if source is not None and not isinstance(source, str | Path):
             raise InvalidInput(f"A source is a path or URI, found {type(source).__name__}.")
         text = uris.normalise(source) if source is not None else None
         kind = kind or ("local" if text and "://" not in text else text.partition(":")[0] if text else "code")

@@ -85,7 +85,11 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
             f"older_than must be a timedelta of 0 or more, such as timedelta(days=30), found {older_than!r}."
         )
     store = client.store
-    before = store.lake.writer.clock() - older_than
+    try:
+        before = store.lake.writer.clock() - older_than
+    except OverflowError:
+        # nothing is as old as that
+        return Removed()
     experiments = {
         row.experiment_id: row
         for row in store.experiments.rows()
@@ -115,7 +119,8 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
 def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     """Erase runs without a trace: rows, artifacts, and what older versions of the tables held of them.
 
-    Other rows stay as they are; as-of answers lose these runs. Nobody may be logging to them.
+    Other rows stay as they are (a child's tag ``mlflow.parentRunId`` too); as-of answers lose these runs. Nobody may be
+    logging to them.
 
     Raises
     ------

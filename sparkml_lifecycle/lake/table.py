@@ -22,6 +22,7 @@ _REOPEN_EVERY = 50
 _COMPACT_AT = 100
 _COMMIT_RETRIES = 100
 _ATTEMPTS = 12
+_OPENINGS = 5
 _PROPERTIES = {
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 10 minutes",
@@ -362,14 +363,21 @@ class Table(Generic[R]):
         if forked.is_forked():
             return forked.Handle.open(self.storage.delta_uri, self.storage.delta_options())
         from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
+        from deltalake.exceptions import DeltaError, TableNotFoundError
 
-        try:
-            return DeltaTable(self.storage.delta_uri, storage_options=self.storage.delta_options())
-        except TableNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"Cannot open the table {self.storage.uri!r}: {type(error).__name__}.") from None
+        for attempt in range(_OPENINGS):
+            try:
+                return DeltaTable(self.storage.delta_uri, storage_options=self.storage.delta_options())
+            except TableNotFoundError:
+                return None
+            except (DeltaError, OSError) as error:
+                # log cleaning may have taken a file that was listed a moment ago
+                if attempt == _OPENINGS - 1:
+                    shown = redacted((str(error).splitlines() or [""])[0])[:300]
+                    raise StorageError(
+                        f"Cannot open the table {self.storage.uri!r}: {type(error).__name__}: {shown}"
+                    ) from None
+            time.sleep(random.uniform(0.5, 1.0) * 0.02 * 2**attempt)
 
     def _create(self) -> Any:
         from deltalake.exceptions import DeltaError

@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,7 +246,8 @@ class Storage:
         if found is None:
             return
         files, place = self._place(path)
-        with explained("delete", self._shown(path)):
+        # somebody else may remove the same
+        with suppress(NotFound), explained("delete", self._shown(path)):
             if found.is_dir:
                 filesystem.delete_directory(files, place)
             else:
