@@ -8,7 +8,7 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient, resolve
 from sparkml_lifecycle.client.artifacts import Artifacts
 from sparkml_lifecycle.entities import FileInfo
-from sparkml_lifecycle.errors import InvalidInput
+from sparkml_lifecycle.errors import FormatError, InvalidInput, StorageError
 
 __all__ = ["download_artifacts", "list_artifacts", "load_dict", "load_image", "load_text"]
 
@@ -51,31 +51,71 @@ def list_artifacts(
 
 
 def load_text(artifact_uri: str) -> str:
-    """A text file's content."""
-    return resolve(artifact_uri).read_text(encoding="utf-8")
+    """A text file's content.
+
+    Raises
+    ------
+    FormatError
+        If it is no text in UTF-8.
+    """
+    return _text(resolve(artifact_uri), artifact_uri)
 
 
 def load_dict(artifact_uri: str) -> Any:
-    """What a JSON or YAML file holds."""
+    """What a JSON or YAML file holds.
+
+    Raises
+    ------
+    FormatError
+        If it is neither.
+    """
     path = resolve(artifact_uri)
+    text = _text(path, artifact_uri)
     if path.suffix in (".yml", ".yaml"):
         import yaml
 
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise FormatError(f"{artifact_uri!r} is no YAML.") from None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise FormatError(f"{artifact_uri!r} is no JSON.") from None
 
 
 def load_image(artifact_uri: str) -> Any:
-    """An image, as Pillow's."""
+    """An image, as Pillow's.
+
+    Raises
+    ------
+    FormatError
+        If it is none that Pillow knows.
+    """
     from sparkml_lifecycle.errors import MissingLibrary
 
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingLibrary("Images need Pillow: pip install pillow.") from None
-    with Image.open(resolve(artifact_uri)) as image:
-        image.load()
-        return image
+    path = resolve(artifact_uri)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except UnidentifiedImageError:
+        raise FormatError(f"{artifact_uri!r} is no image that Pillow knows.") from None
+    except OSError as error:
+        raise StorageError(f"Cannot read {artifact_uri!r}: {error.strerror or error}.") from None
+
+
+def _text(path: Path, artifact_uri: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise FormatError(f"{artifact_uri!r} is no text in UTF-8.") from None
+    except OSError as error:
+        raise StorageError(f"Cannot read {artifact_uri!r}: {error.strerror or type(error).__name__}.") from None
 
 
 def _uri(artifact_uri: str | None, run_id: str | None, artifact_path: str | None) -> str:

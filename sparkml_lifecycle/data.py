@@ -14,6 +14,7 @@ from typing import Any
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.entities import Dataset
 from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.tracking import names
 
 __all__ = ["from_arrow", "from_numpy", "from_pandas", "from_spark", "load_delta"]
 
@@ -42,6 +43,7 @@ def from_pandas(
     """
     import pandas as pd
 
+    _check_kind(df, pd.DataFrame)
     _check_columns(df.columns, targets, predictions)
     hashed = hashlib.sha256()
     sample = df.head(_SAMPLE)
@@ -66,9 +68,12 @@ def from_arrow(
     """An Arrow table; its digest is of its first 10,000 rows, its types and its length."""
     import pyarrow as pa
 
+    _check_kind(table, pa.Table)
     _check_columns(table.column_names, targets, predictions)
     sink = pa.BufferOutputStream()
-    sample = table.slice(0, _SAMPLE).combine_chunks().replace_schema_metadata(None)
+    # taken, so that what lies under a null or before a slice is not part of it
+    rows = pa.array(range(min(_SAMPLE, table.num_rows)), pa.int64())
+    sample = table.take(rows).combine_chunks().replace_schema_metadata(None)
     with pa.ipc.new_stream(sink, sample.schema) as stream:
         for batch in sample.to_batches():
             stream.write_batch(batch)
@@ -130,7 +135,10 @@ def from_spark(
     profile : bool
         Count the rows, which runs a Spark job.
     """
+    if not hasattr(df, "schema") or not hasattr(df, "semanticHash"):
+        raise InvalidInput(_KINDS.format("pyspark.sql.DataFrame", type(df).__name__))
     _check_columns(df.columns, targets, predictions)
+    version = _check_version(version)
     found = _delta_read(df)
     if found is not None:
         path = path or found[0]
@@ -173,8 +181,8 @@ def load_delta(
             "load_delta() takes a path. For a table of Spark's catalog: from_spark(spark.table(name), table_name=name)."
         )
     place = open_storage(path, storage_options)
+    wanted = _check_version(version)
     try:
-        wanted = None if version is None else int(version)
         table = DeltaTable(place.delta_uri, version=wanted, storage_options=place.delta_options())
     except TableNotFoundError:
         raise NotFound(f"There is no Delta table at {path!r}.") from None
@@ -200,6 +208,8 @@ def _dataset(
     targets: str | None, predictions: str | None, kind: str | None = None, short: str | None = None,
 ) -> Dataset:  # fmt: skip
     if not isinstance(source, dict):
+        if source is not None and not isinstance(source, str | Path):
+            raise InvalidInput(f"A source is a path or URI, found {type(source).__name__}.")
         text = uris.normalise(source) if source is not None else None
         kind = kind or ("local" if text and "://" not in text else text.partition(":")[0] if text else "code")
         short = short or _short(text)
@@ -219,17 +229,37 @@ def _dataset(
     )
 
 
+_KINDS = (
+    "Expected a {}, found {}. from_pandas, from_arrow, from_numpy and from_spark each take what their name says; "
+    "load_delta takes a path."
+)
+
+
+def _check_kind(found: Any, kind: type) -> None:
+    if not isinstance(found, kind):
+        raise InvalidInput(_KINDS.format(f"{kind.__module__.split('.')[0]}.{kind.__name__}", type(found).__name__))
+
+
+def _check_version(version: int | str | None) -> int | None:
+    if version is None:
+        return None
+    number = names.check_whole("version", version)
+    if number < 0:
+        raise InvalidInput(f"A version of a Delta table is 0 or more, found {version!r}.")
+    return number
+
+
 def _check_columns(columns: Any, *wanted: str | None) -> None:
     for column in wanted:
         if column is not None and column not in list(columns):
             raise InvalidInput(f"There is no column {column!r}. Found: {', '.join(map(str, columns))}.")
 
 
-def _spark_source(path: str | None, table_name: str | None, version: Any, sql: str | None) -> dict[str, Any]:
+def _spark_source(path: str | None, table_name: str | None, version: int | None, sql: str | None) -> dict[str, Any]:
     source = {
         "path": uris.normalise(path) if path else None,
         "delta_table_name" if version is not None else "table_name": table_name,
-        "delta_table_version": int(version) if version is not None else None,
+        "delta_table_version": version,
         "sql": sql,
     }
     return {key: value for key, value in source.items() if value is not None}

@@ -39,7 +39,7 @@ class RunStatus(IntEnum):
         names = [known.name for known in RunStatus]
         if status not in names:
             raise InvalidInput(
-                f"{status!r} is not a run status. Allowed: {', '.join(names)}.{did_you_mean(status, names)}"
+                f"{status!r} is not a run status. Allowed: {', '.join(names)}.{did_you_mean(str(status).upper(), names)}"
             )
         return RunStatus[status]
 
@@ -61,6 +61,21 @@ class ViewType(IntEnum):
     ACTIVE_ONLY = 1
     DELETED_ONLY = 2
     ALL = 3
+
+    @classmethod
+    def of(cls, view: Any) -> "ViewType":
+        """The view with that number.
+
+        Raises
+        ------
+        InvalidInput
+            If there is none.
+        """
+        try:
+            return cls(view)
+        except ValueError:
+            allowed = ", ".join(f"ViewType.{known.name} ({known.value})" for known in cls)
+            raise InvalidInput(f"{view!r} is not a view of experiments or runs. Allowed: {allowed}.") from None
 
     def sees(self, lifecycle_stage: str) -> bool:
         """Whether the view has what is in that stage."""

@@ -26,6 +26,7 @@ from sparkml_lifecycle.entities import (
 )
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput
 from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.frame import to_pandas
 from sparkml_lifecycle.tracking.names import several
 
@@ -109,7 +110,8 @@ def search_experiments(
     order_by: Sequence[str] | None = None,
 ) -> list[Experiment]:
     """The experiments that a filter lets through, the newest first."""
-    return list(_client().search_experiments(view_type, max_results or sys.maxsize, filter_string, order_by))
+    most = sys.maxsize if max_results is None else max_results
+    return list(_client().search_experiments(view_type, most, filter_string, order_by))
 
 
 def delete_experiment(experiment_id: str) -> None:
@@ -124,8 +126,7 @@ def set_experiment_tag(key: str, value: Any) -> None:
 
 def set_experiment_tags(tags: Mapping[str, Any]) -> None:
     """Set tags of the current experiment."""
-    for key, value in tags.items():
-        set_experiment_tag(key, value)
+    _client().store.experiments.set_tags(_experiment_id(), names.pairs("tags", tags))
 
 
 def delete_experiment_tag(key: str) -> None:
@@ -182,7 +183,7 @@ def start_run(
             f"The active run {active[-1]} lies in the lake {current.lake_of(active[-1])!r}, and the current lake is "
             f"{client.tracking_uri!r}: a child lies beside its parent. End that run first: ml.end_run()."
         )
-    said = {str(key): value for key, value in (tags or {}).items()}
+    said = {str(key): value for key, value in names.pairs("tags", tags)}
     if description is not None:
         said["mlflow.note.content"] = description
     parent = parent_run_id or (active[-1] if active else None)
@@ -314,11 +315,13 @@ def log_metrics(
     model_id: str | None = None,
     dataset: Dataset | None = None,
 ) -> None:
-    """Log one point of several metrics."""
-    client, run = _logging(run_id)
+    """Log one point of several metrics, all or none of them."""
+    if dataset is not None and not isinstance(dataset, Dataset):
+        raise InvalidInput(f"dataset= takes what ml.data.from_pandas(df) gives, found {type(dataset).__name__}.")
     name, digest = (dataset.name, dataset.digest) if dataset is not None else (None, None)
-    for key, value in metrics.items():
-        client.log_metric(run, key, value, timestamp, step, synchronous, name, digest, model_id)
+    pairs = names.pairs("metrics", metrics)
+    client, run = _logging(run_id)
+    client.store.log_metrics(run, pairs, timestamp, step, synchronous, model_id, name, digest)
 
 
 def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
@@ -329,8 +332,9 @@ def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
 
 def log_params(params: Mapping[str, Any], synchronous: bool | None = None, run_id: str | None = None) -> None:
     """Log parameters, all or none of them."""
+    pairs = names.pairs("params", params)
     client, run = _logging(run_id)
-    client.store.log_params(run, params.items(), synchronous)
+    client.store.log_params(run, pairs, synchronous)
 
 
 def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
@@ -341,8 +345,9 @@ def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
 
 def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
     """Set tags of the active run."""
+    pairs = names.pairs("tags", tags)
     client, run = _logging()
-    client.store.set_tags(run, tags.items(), synchronous)
+    client.store.set_tags(run, pairs, synchronous)
 
 
 def delete_tag(key: str) -> None:
@@ -372,7 +377,7 @@ def log_inputs(
         )
     inputs = []
     for dataset, context, tags in zip(datasets, *said, strict=True):
-        named = {"mlflow.data.context": context, **(tags or {})}
+        named = {"mlflow.data.context": context, **dict(names.pairs("tags", tags))}
         inputs.append(DatasetInput(dataset, tuple(InputTag(k, str(v)) for k, v in named.items() if v is not None)))
     client, run = _logging(run_id)
     client.log_inputs(run, inputs)
@@ -524,8 +529,9 @@ def _resumed(
         raise InvalidInput(f"The run {run_id} is deleted. Restore it first: restore_run().")
     if parent is not None and before.data.tags.get("mlflow.parentRunId") != parent:
         raise InvalidInput(f"The run {run_id} exists and its parent is not {parent}.")
-    client.update_run(run_id, RunStatus.RUNNING.name, run_name)
-    client.store.set_tags(run_id, tags.items())
+    # the tags are checked, and refused, before anything is written
+    client.store.set_tags(run_id, [*tags.items(), *([("mlflow.runName", run_name)] if run_name else [])])
+    client.update_run(run_id, RunStatus.RUNNING.name)
     return client.get_run(run_id)
 
 

@@ -10,6 +10,7 @@ from sparkml_lifecycle.entities import LifecycleStage
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake, Row, Where, upkeep
 from sparkml_lifecycle.lake.upkeep import Upkeep
+from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.tables import (
     ExperimentRow,
     InputRow,
@@ -59,7 +60,7 @@ def maintain(lake: Lake, retention_hours: int = upkeep.RETENTION_HOURS) -> list[
     retention_hours : int
         How long files stay that no version of a table needs any more; readers of an older version may still read them.
     """
-    if retention_hours < 0:
+    if names.check_whole("retention_hours", retention_hours) < 0:
         raise InvalidInput(f"retention_hours must be 0 or more, found {retention_hours}.")
     done = (upkeep.keep_up(lake.table(row_type), retention_hours) for row_type in TABLES)
     return [one for one in done if one is not None]
@@ -79,8 +80,16 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
     dry_run : bool
         Only say what would go.
     """
+    if not isinstance(older_than, timedelta) or older_than < timedelta(0):
+        raise InvalidInput(
+            f"older_than must be a timedelta of 0 or more, such as timedelta(days=30), found {older_than!r}."
+        )
     store = client.store
-    before = store.lake.writer.clock() - older_than
+    try:
+        before = store.lake.writer.clock() - older_than
+    except OverflowError:
+        # nothing is as old as that
+        return Removed()
     experiments = {
         row.experiment_id: row
         for row in store.experiments.rows()
@@ -110,28 +119,44 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
 def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     """Erase runs without a trace: rows, artifacts, and what older versions of the tables held of them.
 
-    Other rows stay as they are; as-of answers lose these runs. Nobody may be logging to them.
+    Other rows stay as they are (a child's tag ``mlflow.parentRunId`` too); as-of answers lose these runs. Nobody may be
+    logging to them.
 
     Raises
     ------
     NotFound
-        If there is nothing of one of them.
+        If there is nothing of one of them; then nothing is erased.
     """
-    for run_id in run_ids:
-        if not uris.RUN_ID.fullmatch(run_id):
+    wanted = list(dict.fromkeys(names.several(run_ids, "run_ids")))
+    for run_id in wanted:
+        if not isinstance(run_id, str) or not uris.RUN_ID.fullmatch(run_id):
             raise InvalidInput(f"{run_id!r} is not a run id; one has 32 hex digits.")
     client.flush()
     store = client.store
+    known = {run_id for run_id in wanted if _rows_of(store.lake, run_id)}
+    unknown = [run_id for run_id in wanted if run_id not in known]
+    for run_id in unknown:
+        # a purge that was killed may have left files that hold it
+        _erase(store.lake, run_id)
+    if unknown:
+        raise NotFound(f"There is nothing of {', '.join(unknown)} in the lake {store.lake.uri!r}; nothing was erased.")
     size = rows = 0
-    for run_id in run_ids:
+    for run_id in wanted:
         found = store.lake.table(RunRow).latest(Where({"run_id": [run_id]}))
-        artifacts = _delete(client, store.absolute(found[0].location), run_id, dry_run=False) if found else 0
-        erased = sum(upkeep.erase(store.lake.table(row_type), column, run_id) for row_type, column in _OF_A_RUN)
+        size += _delete(client, store.absolute(found[0].location), run_id, dry_run=False) if found else 0
+        rows += _erase(store.lake, run_id)
         store.forget(run_id)
-        if not found and not erased:
-            raise NotFound(f"There is nothing of a run {run_id!r} in the lake {store.lake.uri!r}.")
-        size, rows = size + artifacts, rows + erased
-    return Removed(tuple(run_ids), (), size, rows)
+    return Removed(tuple(wanted), (), size, rows)
+
+
+def _rows_of(lake: Lake, run_id: str) -> int:
+    return sum(
+        lake.table(row_type).rows(Where({column: [run_id]}), [column]).num_rows for row_type, column in _OF_A_RUN
+    )
+
+
+def _erase(lake: Lake, run_id: str) -> int:
+    return sum(upkeep.erase(lake.table(row_type), column, run_id) for row_type, column in _OF_A_RUN)
 
 
 def _delete(client: LifecycleClient, place: str, run_id: str, dry_run: bool) -> int:

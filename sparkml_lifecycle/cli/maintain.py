@@ -89,7 +89,10 @@ def duration(text: str) -> timedelta:
     parts: dict[str, int] = {}
     for number, unit in re.findall(r"(\d+)([smhdw])", text):
         parts[_UNITS[unit]] = parts.get(_UNITS[unit], 0) + int(number)
-    return timedelta(**parts)
+    try:
+        return timedelta(**parts)
+    except OverflowError:
+        raise InvalidInput(f"--older-than {text!r} is too long a time.") from None
 
 
 def _change(before: int, after: int) -> str:

@@ -21,6 +21,7 @@ from sparkml_lifecycle.entities import (
     PagedList,
     Param,
     Run,
+    RunInfo,
     RunStatus,
     RunTag,
     ViewType,
@@ -100,10 +101,7 @@ class LifecycleClient:
         AlreadyExists
             If there is one with that name, deleted ones included.
         """
-        experiment_id = self._store.experiments.create(name, artifact_location)
-        for key, value in (tags or {}).items():
-            self._store.experiments.set_tag(experiment_id, key, value)
-        return experiment_id
+        return self._store.experiments.create(name, artifact_location, names.pairs("tags", tags))
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """An experiment by its id; :class:`NotFound` if there is none."""
@@ -123,7 +121,7 @@ class LifecycleClient:
     ) -> PagedList[Experiment]:
         """A page of experiments, the newest first; ``filter_string`` knows ``name``, ``creation_time`` and ``tags.``."""
         return self._store.experiments.search(
-            ViewType(view_type), filter_string, names.several(order_by), max_results, page_token
+            ViewType.of(view_type), filter_string, names.several(order_by), max_results, page_token
         )
 
     def all_experiments(
@@ -149,6 +147,7 @@ class LifecycleClient:
 
     def rename_experiment(self, experiment_id: str, new_name: str) -> None:
         """Give an experiment another name."""
+        names.check_experiment_name(new_name)
         self._store.experiments.change(str(experiment_id), name=new_name)
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: Any) -> None:
@@ -169,7 +168,7 @@ class LifecycleClient:
         run_name: str | None = None,
     ) -> Run:
         """Begin a run; ``start_time`` in milliseconds since 1970."""
-        return self._store.create_run(str(experiment_id), run_name, tags, start_time)
+        return self._store.create_run(str(experiment_id), run_name, dict(names.pairs("tags", tags)), start_time)
 
     def get_run(self, run_id: str, as_of: datetime | None = None) -> Run:
         """A run with its last metrics, parameters and tags, with ``as_of`` as it was then; :class:`NotFound` if there is none."""
@@ -229,9 +228,9 @@ class LifecycleClient:
         FilterError
             If the filter cannot be read; the message marks the place.
         """
-        ids = names.several(experiment_ids)
+        ids = names.several(experiment_ids, "experiment_ids")
         return self._store.search_runs(
-            ids, filter_string, ViewType(run_view_type), max_results, names.several(order_by), page_token, as_of
+            ids, filter_string, ViewType.of(run_view_type), max_results, names.several(order_by), page_token, as_of
         )
 
     def search_table(
@@ -255,9 +254,9 @@ class LifecycleClient:
         -------
         pyarrow.Table
         """
-        ids = names.several(experiment_ids)
+        ids, columns = names.several(experiment_ids, "experiment_ids"), Only.of(only)
         return self._store.search_table(
-            ids, filter_string, ViewType(run_view_type), max_results, names.several(order_by), Only.of(only), as_of
+            ids, filter_string, ViewType.of(run_view_type), max_results, names.several(order_by), columns, as_of
         )
 
     def search_table_pages(
@@ -276,9 +275,9 @@ class LifecycleClient:
         ------
         pyarrow.Table
         """
-        ids = [str(one) for one in experiment_ids]
+        ids, columns = names.several(experiment_ids, "experiment_ids"), Only.of(only)
         return self._store.table_pages(
-            ids, filter_string, ViewType(run_view_type), max_results, order_by or (), Only.of(only), as_of
+            ids, filter_string, ViewType.of(run_view_type), max_results, order_by or (), columns, as_of
         )
 
     def complete_run_id(self, part: str) -> str:
@@ -352,6 +351,9 @@ class LifecycleClient:
         synchronous: bool | None = None,
     ) -> None:
         """Log many things at once, all or none of them: up to 1,000 metrics, 100 params and 100 tags, as in MLflow."""
+        metrics = names.check_all("metrics", metrics, Metric, "key", "value", "timestamp", "step")
+        params = names.check_all("params", params, Param, "key", "value")
+        tags = names.check_all("tags", tags, RunTag, "key", "value")
         limits = (
             (metrics, names.MAX_METRICS, "metrics"),
             (params, names.MAX_PARAMS, "params"),
@@ -398,25 +400,25 @@ class LifecycleClient:
 
     def log_artifact(self, run_id: str, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Copy a local file (or a directory, under its name) to the run's artifacts."""
-        self._artifacts(run_id).put(local_path, artifact_path)
+        self._to_write(run_id).put(local_path, artifact_path)
 
     def log_artifacts(self, run_id: str, local_dir: str | Path, artifact_path: str | None = None) -> None:
         """Copy what a local directory holds to the run's artifacts."""
-        self._artifacts(run_id).put_content(local_dir, artifact_path)
+        self._to_write(run_id).put_content(local_dir, artifact_path)
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
         """Write a text file."""
-        self._artifacts(run_id).put_text(text, artifact_file)
+        self._to_write(run_id).put_text(text, artifact_file)
 
     def log_dict(self, run_id: str, dictionary: Any, artifact_file: str) -> None:
         """Write a dict or list as JSON, or as YAML where the file's name ends so."""
-        self._artifacts(run_id).put_dict(dictionary, artifact_file)
+        self._to_write(run_id).put_dict(dictionary, artifact_file)
 
     def log_figure(
         self, run_id: str, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None
     ) -> None:
         """Write a matplotlib or Plotly figure."""
-        self._artifacts(run_id).put_figure(figure, artifact_file, **(save_kwargs or {}))
+        self._to_write(run_id).put_figure(figure, artifact_file, **(save_kwargs or {}))
 
     def log_image(
         self,
@@ -431,15 +433,15 @@ class LifecycleClient:
         """Write a PIL image or an array: to a file of that name, or as one of the images of ``key`` at a ``step``."""
         if (artifact_file is None) == (key is None):
             raise InvalidInput("Give either artifact_file or key (with step).")
-        self._artifacts(run_id).put_image(image, artifact_file or _image_file(str(key), step or 0, timestamp))
+        self._to_write(run_id).put_image(image, artifact_file or _image_file(str(key), step, timestamp))
 
     def log_stream(self, run_id: str, stream: Any, artifact_file: str) -> None:
         """Write what a binary file object gives, without holding it in memory."""
-        self._artifacts(run_id).put_stream(stream, artifact_file)
+        self._to_write(run_id).put_stream(stream, artifact_file)
 
     def log_table(self, run_id: str, data: Any, artifact_file: str) -> None:
         """Write a frame or a dict of columns as ``.json`` or ``.parquet``."""
-        self._artifacts(run_id).put_table(data, artifact_file)
+        self._to_write(run_id).put_table(data, artifact_file)
 
     def load_table(
         self,
@@ -461,6 +463,10 @@ class LifecycleClient:
         """
         import pandas as pd
 
+        for name in extra_columns or ():
+            if name not in RunInfo.__dataclass_fields__:
+                allowed = ", ".join(RunInfo.__dataclass_fields__)
+                raise InvalidInput(f"A run has no attribute {name!r} to add as a column. Allowed: {allowed}.")
         runs = (
             self.search_runs([experiment_id])
             if run_ids is None
@@ -506,12 +512,16 @@ class LifecycleClient:
             )
         return found
 
+    def _to_write(self, run_id: str) -> Artifacts:
+        self._store.require_active(run_id)
+        return self._artifacts(run_id)
+
     def _artifacts(self, run_id: str) -> Artifacts:
         return Artifacts(self.storage(self._store.artifact_uri(run_id)))
 
 
-def _image_file(key: str, step: int, timestamp: int | None) -> str:
+def _image_file(key: str, step: int | None, timestamp: int | None) -> str:
     # MLflow's UI finds the images of a key by this name
-    at = timestamp if timestamp is not None else int(time.time() * 1000)
+    at = names.check_whole("timestamp", timestamp if timestamp is not None else time.time() * 1000, cut=True)
     safe = names.check_key("image", key).replace("/", "#")
-    return f"images/{safe}%step%{step}%timestamp%{at}%{uuid.uuid4()}.png"
+    return f"images/{safe}%step%{names.check_whole('step', step or 0)}%timestamp%{at}%{uuid.uuid4()}.png"

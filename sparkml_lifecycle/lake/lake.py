@@ -107,6 +107,8 @@ class Lake:
             said = json.loads(self.storage.read_bytes(_FILE))
             needed = said["min_writer" if for_writing else "min_reader"]
         except NotFound:
+            if self.storage.is_local and self.storage.local_path.is_file():
+                raise StorageError(f"{self.storage.uri!r} is a file; a lake is a directory.") from None
             return False
         except (ValueError, KeyError, TypeError):
             raise FormatError(

@@ -24,6 +24,7 @@ _REOPEN_EVERY = 50
 _COMPACT_AT = 100
 _COMMIT_RETRIES = 100
 _ATTEMPTS = 12
+_OPENINGS = 5
 _PROPERTIES = {
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 10 minutes",
@@ -208,6 +209,7 @@ class Table(Generic[R]):
         NotFound
             If nothing has been written to the table yet.
         """
+        Where(as_of=as_of)  # checks it
         if self._open() is None:
             raise NotFound(f"The table {self.storage.uri!r} is not there yet: nothing was logged to it.")
         frame = spark.read.format("delta").load(uris.for_spark(self.storage.uri))
@@ -391,14 +393,21 @@ class Table(Generic[R]):
         if forked.is_forked():
             return forked.Handle.open(self.storage.delta_uri, self.storage.delta_options())
         from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
+        from deltalake.exceptions import DeltaError, TableNotFoundError
 
-        try:
-            return DeltaTable(self.storage.delta_uri, storage_options=self.storage.delta_options())
-        except TableNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"Cannot open the table {self.storage.uri!r}: {type(error).__name__}.") from None
+        for attempt in range(_OPENINGS):
+            try:
+                return DeltaTable(self.storage.delta_uri, storage_options=self.storage.delta_options())
+            except TableNotFoundError:
+                return None
+            except (DeltaError, OSError) as error:
+                # log cleaning may have taken a file that was listed a moment ago
+                if attempt == _OPENINGS - 1:
+                    shown = redacted((str(error).splitlines() or [""])[0])[:300]
+                    raise StorageError(
+                        f"Cannot open the table {self.storage.uri!r}: {type(error).__name__}: {shown}"
+                    ) from None
+            time.sleep(random.uniform(0.5, 1.0) * 0.02 * 2**attempt)
 
     def _create(self) -> Any:
         from deltalake.exceptions import DeltaError

@@ -1,16 +1,19 @@
 """Keeping a table small and quick, and erasing rows that must really go; safe beside writers and beside others of its kind."""
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sparkml_lifecycle.errors import LifecycleError
 from sparkml_lifecycle.lake import compaction, log
 from sparkml_lifecycle.lake.table import Table
 from sparkml_lifecycle.storage import Storage
 
 RETENTION_HOURS = 168
 _HALF_WRITTEN_HOURS = 1
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Upkeep:
 
 
 def keep_up(table: Table[Any], retention_hours: int = RETENTION_HOURS) -> Upkeep | None:
-    """Fold, compact, checkpoint, shorten the log and vacuum; None where the table is not there yet.
+    """Fold, compact, vacuum, checkpoint and shorten the log; None where the table is not there yet.
 
     Parameters
     ----------
@@ -50,9 +53,13 @@ def keep_up(table: Table[Any], retention_hours: int = RETENTION_HOURS) -> Upkeep
     if before is None:
         return None
     table.compact()
+    if retention_hours < _HALF_WRITTEN_HOURS:
+        vacuum(table, retention_hours, orphans=False)
+    # a file that no version knows may be a commit under way
+    vacuum(table, max(retention_hours, _HALF_WRITTEN_HOURS))
+    # after the commits of the vacuum, so that nothing is left to do
     checkpoint(table)
     log.clean(table.storage, many=0)
-    vacuum(table, retention_hours)
     after = _measure(table) or before
     pairs = [number for pair in zip(before, after, strict=True) for number in pair]
     return Upkeep(table.row_type.TABLE, *pairs)
@@ -60,17 +67,29 @@ def keep_up(table: Table[Any], retention_hours: int = RETENTION_HOURS) -> Upkeep
 
 def checkpoint(table: Table[Any]) -> None:
     """Write the table's state as one file, so that opening it reads no long log."""
-    handle = table.snapshot(fresh=True).handle
-    if handle is not None:
-        handle.create_checkpoint()
+
+    def once() -> None:
+        handle = table.snapshot(fresh=True).handle
+        if handle is not None:
+            handle.create_checkpoint()
+
+    _insist(once)
 
 
 def vacuum(table: Table[Any], retention_hours: int, orphans: bool = True) -> None:
     """Delete the files that no version within the retention time needs, and what killed writers left half written."""
-    handle = table.snapshot(fresh=True).handle
-    if handle is None:
-        return
-    handle.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=orphans)
+
+    def once() -> None:
+        handle = table.snapshot(fresh=True).handle
+        if handle is None:
+            return
+        options: dict[str, Any] = {"enforce_retention_duration": False, "full": orphans}
+        there = {file.path for file in table.storage.list()}
+        # what is gone already stays in the log for a week, and each vacuum of it would be two commits
+        if there.intersection(handle.vacuum(retention_hours, dry_run=True, **options)):
+            handle.vacuum(retention_hours, dry_run=False, **options)
+
+    _insist(once)
     _sweep(table.storage)
 
 
@@ -101,10 +120,37 @@ def erase(table: Table[Any], column: str, value: str) -> int:
         total += count
     # files replaced by earlier compactions held these rows too; and one that was killed here is finished by the next
     vacuum(table, 0, orphans=False)
+    _drop_uncommitted(table, column, value)
     vacuum(table, _HALF_WRITTEN_HOURS)
     checkpoint(table)
     log.clean(table.storage, many=0, settled_seconds=0.0)
     return total
+
+
+def _drop_uncommitted(table: Table[Any], column: str, value: str) -> None:
+    """Delete files with such a row that no version knows, as a killed compaction leaves them; one under way has lost its race."""
+    known = {file["path"] for file in compaction.files_of(table.snapshot(fresh=True).handle)}
+    for file in table.storage.list():
+        if file.path.endswith(".parquet") and file.path not in known:
+            try:
+                held = _holds(table.storage, file.path, column, value)
+            except (OSError, ValueError, LifecycleError):
+                # half written, or gone by now
+                continue
+            if held:
+                table.storage.delete(file.path)
+
+
+def _insist(work: Callable[[], None]) -> None:
+    """Do it again where another process, at upkeep of the same table, took away what it stood on."""
+    from deltalake.exceptions import DeltaError
+
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return work()
+        except (DeltaError, OSError):
+            time.sleep(random.uniform(0.02, 0.1))
+    work()
 
 
 def _holding(storage: Storage, column: str, value: str) -> Callable[[Any], list[dict[str, Any]]]:
@@ -112,18 +158,24 @@ def _holding(storage: Storage, column: str, value: str) -> Callable[[Any], list[
 
     def choose(handle: Any) -> list[dict[str, Any]]:
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         for file in pa.table(handle.get_add_actions(flatten=True)).to_pylist():
             least, most = file.get(f"min.{column}"), file.get(f"max.{column}")
             if least is not None and most is not None and not least <= value <= most:
                 continue
-            found = compaction.read(storage, file["path"], pa.schema([pa.field(column, pa.string())]))[column]
-            if pc.any(pc.equal(found, value)).as_py():
+            if _holds(storage, file["path"], column, value):
                 return [file]
         return []
 
     return choose
+
+
+def _holds(storage: Storage, path: str, column: str, value: str) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = compaction.read(storage, path, pa.schema([pa.field(column, pa.string())]))[column]
+    return bool(pc.any(pc.equal(found, value)).as_py())
 
 
 def _measure(table: Table[Any]) -> tuple[int, int, int] | None:

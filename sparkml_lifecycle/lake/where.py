@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.lake.sql import literal, literals, name
 
 # more values than this are looked for by their range in SQL, whose text should stay short; the mask is exact
@@ -25,6 +26,12 @@ class Where:
 
     among: Mapping[str, Sequence[str]] = field(default_factory=dict)
     as_of: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.as_of is not None and (not isinstance(self.as_of, datetime) or self.as_of.utcoffset() is None):
+            raise InvalidInput(
+                f"as_of must be a datetime with a time zone, such as datetime.now(UTC), found {self.as_of!r}."
+            )
 
     @property
     def is_nothing(self) -> bool:

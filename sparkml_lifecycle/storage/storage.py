@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,7 +246,8 @@ class Storage:
         if found is None:
             return
         files, place = self._place(path)
-        with explained("delete", self._shown(path)):
+        # somebody else may remove the same
+        with suppress(NotFound), explained("delete", self._shown(path)):
             if found.is_dir:
                 filesystem.delete_directory(files, place)
             else:
@@ -317,6 +318,9 @@ def open_storage(uri: str | Path, options: Mapping[str, str] | None = None) -> S
     InvalidInput
         If the URI's scheme or an option is not known.
     """
+    if not isinstance(uri, str | os.PathLike) or not str(uri).strip():
+        found = "an empty one" if isinstance(uri, str) else type(uri).__name__
+        raise InvalidInput(f"A place is named by a path or URI, found {found}.")
     place = uris.normalise(uri)
     scheme = uris.StorageUri(place).scheme
     if scheme not in naming.TABLE:
@@ -324,4 +328,6 @@ def open_storage(uri: str | Path, options: Mapping[str, str] | None = None) -> S
         raise InvalidInput(
             f"{str(uri)!r} has the scheme {scheme!r}. Known: a path, {known} (and s3a:, gcs:, wasbs: …)."
         )
+    if scheme in ("s3", "gs", "abfss") and not uris.split(place)[1]:
+        raise InvalidInput(f"{str(uri)!r} names no bucket or container. The form is {scheme}://<bucket>/<prefix>.")
     return Storage(place, naming.normal(scheme, options or {}))

@@ -2,16 +2,18 @@
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.entities import Experiment, LifecycleStage, PagedList, ViewType
-from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound, did_you_mean
+from sparkml_lifecycle.errors import AlreadyExists, FilterError, InvalidInput, NotFound, did_you_mean
 from sparkml_lifecycle.lake import Change, Lake, Snapshot, Where
 from sparkml_lifecycle.lake.order import last_by
 from sparkml_lifecycle.lake.rows import from_arrow
+from sparkml_lifecycle.storage import open_storage
 from sparkml_lifecycle.tracking import names, paging, search
 from sparkml_lifecycle.tracking.tables import ExperimentRow, TagRow
 from sparkml_lifecycle.tracking.values import tag_row
@@ -27,7 +29,7 @@ class Experiments:
         self._lake = lake
         self._table = lake.table(ExperimentRow)
 
-    def create(self, name: str, artifact_location: str | None = None) -> str:
+    def create(self, name: str, artifact_location: str | None = None, tags: Iterable[tuple[str, Any]] = ()) -> str:
         """Make an experiment; returns its id.
 
         Raises
@@ -36,6 +38,8 @@ class Experiments:
             If there is one with that name, deleted ones included.
         """
         names.check_experiment_name(name)
+        elsewhere = open_storage(artifact_location).uri if artifact_location else None
+        said = [tag_row(self._table.now(), "", key, value) for key, value in tags]
 
         def decide(seen: Snapshot) -> Change[ExperimentRow]:
             _refuse_taken(name, self._current(Where(), seen))
@@ -46,12 +50,14 @@ class Experiments:
             else:
                 identifiers["experiment_ids"] = seen.version_of("experiment_ids") + 1
                 number = str(identifiers["experiment_ids"])
-            location = uris.normalise(artifact_location) if artifact_location else f"artifacts/{number}"
+            location = elsewhere or f"artifacts/{number}"
             now = self._table.now()
             row = ExperimentRow(at=now, experiment_id=number, name=name, location=location, created=now)
             return Change((row,), identifiers)
 
-        return self._table.claim(decide)[0].experiment_id
+        experiment_id = self._table.claim(decide)[0].experiment_id
+        self._lake.table(TagRow).append([replace(row, owner=f"experiment:{experiment_id}") for row in said])
+        return experiment_id
 
     def change(self, experiment_id: str, name: str | None = None, stage: str | None = None) -> None:
         """Rename, delete or restore an experiment."""
@@ -123,7 +129,13 @@ class Experiments:
     ) -> PagedList[Experiment]:
         """The experiments that a filter lets through, the newest first."""
         wanted = search.parse(filter_string, search.EXPERIMENT_ATTRIBUTES)
+        order_by = names.several(order_by, "order_by")
         orders = [search.parse_order(clause, search.EXPERIMENT_ATTRIBUTES) for clause in order_by]
+        for field in [*search.fields_of(wanted), *(order.field for order in orders)]:
+            if field.kind not in ("attribute", "tag"):
+                raise FilterError(
+                    f"An experiment has no {field.kind} {field.key!r}; allowed: tags. and {', '.join(search.EXPERIMENT_ATTRIBUTES)}."
+                )
         rows = [row for row in self.rows() if view.sees(row.lifecycle_stage)]
         tags = self._tags(rows)
         found = [self._entity(row, tags.get(row.experiment_id, {})) for row in rows]
@@ -131,13 +143,17 @@ class Experiments:
         found.sort(key=lambda one: (-(one.creation_time or 0), -int(one.experiment_id)))
         for order in reversed(orders):
             found.sort(key=lambda one, field=order.field: _sortable(_value(one, field)), reverse=order.descending)  # type: ignore[misc]
-        asked = (view, filter_string, list(order_by))
+        asked = (view, filter_string, order_by)
         return paging.page(found, max_results, page_token, asked, lambda one: one.experiment_id)
 
-    def set_tag(self, experiment_id: str, key: str, value: str) -> None:
+    def set_tag(self, experiment_id: str, key: str, value: Any) -> None:
         """Set a tag of an experiment."""
+        self.set_tags(experiment_id, [(key, value)])
+
+    def set_tags(self, experiment_id: str, tags: Iterable[tuple[str, Any]]) -> None:
+        """Set tags of an experiment, all or none of them."""
         owner = f"experiment:{self.row(experiment_id).experiment_id}"
-        self._lake.table(TagRow).append([tag_row(self._table.now(), owner, key, value)])
+        self._lake.table(TagRow).append([tag_row(self._table.now(), owner, key, value) for key, value in tags])
 
     def delete_tag(self, experiment_id: str, key: str) -> None:
         """Remove a tag of an experiment; :class:`NotFound` if it has none with that key."""

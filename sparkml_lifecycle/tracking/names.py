@@ -1,8 +1,9 @@
 """What names, keys and values may be; the limits are MLflow's (``utils/validation.py`` of 3.17)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from sparkml_lifecycle.errors import InvalidInput
 
@@ -11,7 +12,6 @@ MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
 _KEY = re.compile(r"[\w.\-:/ ]+")
 
 
-@lru_cache(maxsize=4096)
 def check_key(kind: str, key: str) -> str:
     """A metric's, parameter's or tag's key: letters, digits, ``_ - . : /`` and spaces, at most 250, never a path out of its place.
 
@@ -22,6 +22,11 @@ def check_key(kind: str, key: str) -> str:
     """
     if not isinstance(key, str) or not key:
         raise InvalidInput(f"The key of a {kind} must be a text that is not empty, found {key!r}.")
+    return _checked_key(kind, key)
+
+
+@lru_cache(maxsize=4096)
+def _checked_key(kind: str, key: str) -> str:
     if len(key) > MAX_KEY:
         raise InvalidInput(
             f"The key of a {kind} has {len(key)} characters, at most {MAX_KEY} are allowed: {key[:40]!r}…"
@@ -37,11 +42,15 @@ def check_key(kind: str, key: str) -> str:
     return key
 
 
-def several(given: str | int | Iterable[object] | None) -> list[str]:
+def several(given: Any, what: str = "names") -> list[str]:
     """Names or ids as a list of texts: one alone is a list of one, as a person who writes it means, and None is an empty one."""
     if given is None:
         return []
-    return [str(given)] if isinstance(given, (str, int)) else [str(one) for one in given]
+    if isinstance(given, (str, int)):
+        return [str(given)]
+    if isinstance(given, bytes) or not hasattr(given, "__iter__"):
+        raise InvalidInput(f"{what} must be a list of texts, found {given!r}.")
+    return [str(one) for one in given]
 
 
 def check_value(kind: str, key: str, value: object, limit: int) -> str:
@@ -50,6 +59,45 @@ def check_value(kind: str, key: str, value: object, limit: int) -> str:
     if len(text) > limit:
         raise InvalidInput(f"The value of the {kind} {key!r} has {len(text)} characters, at most {limit} are allowed.")
     return _check_unicode(f"value of the {kind} {key!r}", text)
+
+
+def check_text(what: str, text: object) -> str:
+    """A text that can be written as UTF-8."""
+    if not isinstance(text, str):
+        raise InvalidInput(f"The {what} must be a text, found {type(text).__name__}.")
+    return _check_unicode(what, text)
+
+
+def pairs(what: str, given: Any) -> Iterable[tuple[Any, Any]]:
+    """The keys and values of the dict in which ``what`` (params, tags or metrics) are given; none of None."""
+    if given is None:
+        return ()
+    if not hasattr(given, "items"):
+        raise InvalidInput(f"The {what} are given as a dict, {{key: value}}, found {type(given).__name__}.")
+    found: Iterable[tuple[Any, Any]] = given.items()
+    return found
+
+
+def check_all(what: str, given: Sequence[Any] | None, kind: type, *fields: str) -> Sequence[Any]:
+    """What has at least the fields of an entity, such as ``key`` and ``value`` of a metric."""
+    for one in () if given is None else given:
+        if not all(hasattr(one, field) for field in fields):
+            shown = ", ".join(fields)
+            raise InvalidInput(f"The {what} are a list of {kind.__name__}({shown} …), found {type(one).__name__}.")
+    return () if given is None else given
+
+
+def check_whole(what: str, value: Any, cut: bool = False) -> int:
+    """A whole number of 64 bits; ``cut`` takes one with a fraction too, and cuts that off."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInput(f"{what} must be a whole number, found {value!r}.") from None
+    if not cut and isinstance(value, float) and value != number:
+        raise InvalidInput(f"{what} must be a whole number, found {value!r}.")
+    if not -(2**63) <= number < 2**63:
+        raise InvalidInput(f"{what} does not fit 64 bits: {number}.")
+    return number
 
 
 def check_experiment_name(name: object) -> str:

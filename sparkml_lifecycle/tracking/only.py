@@ -31,7 +31,7 @@ class Only:
         FilterError
             If one cannot be read.
         """
-        return cls(None if columns is None else tuple(map(parse_columns, names.several(columns))))
+        return cls(None if columns is None else tuple(map(parse_columns, names.several(columns, "only"))))
 
     @property
     def everything(self) -> bool:

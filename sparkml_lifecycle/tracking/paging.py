@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sparkml_lifecycle.entities import PagedList
 from sparkml_lifecycle.errors import InvalidInput
+from sparkml_lifecycle.tracking import names
 
 T = TypeVar("T")
 
@@ -31,12 +32,17 @@ def place(page_token: str | None, search: Any) -> Any:
     try:
         found, digest = json.loads(base64.urlsafe_b64decode(page_token.encode()))
     except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error):
-        raise InvalidInput("The page_token is not one. Pass the .token of the page before, unchanged.") from None
+        raise no_token() from None
     if digest != _digest(search):
         raise InvalidInput(
             "The page_token belongs to another search. Pass it with the same filter, order and experiments."
         )
     return found
+
+
+def no_token() -> InvalidInput:
+    """What is raised where a text is no page token."""
+    return InvalidInput("The page_token is not one. Pass the .token of the page before, unchanged.")
 
 
 def page(
@@ -46,11 +52,13 @@ def page(
 
     ``identity`` gives an item's lasting name, which JSON can hold.
     """
-    if size < 1:
+    if names.check_whole("max_results", size) < 1:
         raise InvalidInput(f"max_results must be 1 or more, found {size}.")
     before = place(page_token, search)
     start = 0
     if before is not None:
+        if not isinstance(before, list) or len(before) != 2 or not isinstance(before[0], int):
+            raise no_token()
         start, last = before
         if not 0 < start <= len(items) or identity(items[start - 1]) != last:
             start = next((i + 1 for i, item in enumerate(items) if identity(item) == last), min(start, len(items)))

@@ -135,19 +135,19 @@ def parse(text: str | None, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> And
     FilterError
         If it cannot be read; the message marks the place.
     """
-    if not text or not text.strip():
+    if text is None or not _text(text, "filter").strip():
         return And(())
     return _Parser(text, attributes).everything()
 
 
 def parse_order(clause: str, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> Order:
     """One item of ``order_by``: ``metrics.auc desc``."""
-    return _Parser(clause, attributes, "order_by").order()
+    return _Parser(_text(clause, "order"), attributes, "order_by").order()
 
 
 def parse_columns(text: str) -> Field:
     """One item of ``only``: ``metrics.auc``, ``params.depth``, or ``tags`` for all of them (then the key is empty)."""
-    kind = _KINDS.get(text.strip().lower())
+    kind = _KINDS.get(_text(text, "column").strip().lower())
     if kind in ("metric", "param", "tag"):
         return Field(kind, "")
     field = _Parser(text, RUN_ATTRIBUTES, "only").field()
@@ -156,6 +156,12 @@ def parse_columns(text: str) -> Field:
             f"only=[{text!r}]: metrics., params. and tags. can be chosen; the run's own columns always come."
         )
     return field
+
+
+def _text(given: object, what: str) -> str:
+    if not isinstance(given, str):
+        raise FilterError(f"The {what} must be a text, found {given!r}.")
+    return given
 
 
 class _Parser:
@@ -215,6 +221,8 @@ class _Parser:
 
     def order(self) -> Order:
         field = self._field()
+        if field.kind == "dataset":
+            self._fail(0, "runs cannot be ordered by their datasets, of which each may have several")
         token = self._peek()
         descending = token is not None and token.text.upper() == "DESC"
         if token is not None:
@@ -315,7 +323,12 @@ class _Parser:
         if field.is_number:
             if token.kind != "number":
                 self._fail(token.start, f"{field.kind} {field.key!r} is compared with a number, without quotes")
-            return float(token.text) if field.kind == "metric" else int(float(token.text))
+            number = float(token.text)
+            if field.kind == "metric":
+                return number
+            if not abs(number) < 2**63:
+                self._fail(token.start, f"{field.key} is compared with milliseconds, a whole number of 64 bits")
+            return int(number)
         return self._plain_text(token, field)
 
     def _several(self) -> tuple[str, ...]:

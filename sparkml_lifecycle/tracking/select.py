@@ -12,6 +12,7 @@ from typing import Any
 
 from sparkml_lifecycle.entities import LifecycleStage, ViewType
 from sparkml_lifecycle.lake import Lake, Where
+from sparkml_lifecycle.tracking import paging
 from sparkml_lifecycle.tracking.fold import Latest
 from sparkml_lifecycle.tracking.only import EXTREMES
 from sparkml_lifecycle.tracking.search import Comparison, Field, Node, Or, Order
@@ -215,13 +216,18 @@ def _comes_after(keys: Sequence[Any], orders: Sequence[Order], place: Sequence[A
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if not isinstance(place, list) or len(place) != len(keys):
+        raise paging.no_token()
     after = pa.array([False] * len(keys[0]), pa.bool_())
     equal = pa.array([True] * len(keys[0]), pa.bool_())
     for column, order, found in zip(keys, orders, place, strict=True):
         if found is None:
             equal = pc.and_(equal, pc.is_null(column))
             continue
-        value = pa.scalar(found, column.type)
+        try:
+            value = pa.scalar(found, column.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            raise paging.no_token() from None
         further = (pc.less if order.descending else pc.greater)(column, value)
         after = pc.or_(after, pc.and_(equal, pc.fill_null(further, True)))
         equal = pc.and_(equal, pc.fill_null(pc.equal(column, value), False))

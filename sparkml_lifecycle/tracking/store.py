@@ -131,6 +131,10 @@ class TrackingStore:
         ended = moment(end_time) if end_time is not None else before.end_time
         if status is not None and end_time is None:
             ended = self._now() if RunStatus.is_terminated(status) else None
+        rows: list[Row] = []
+        if name:
+            name = names.check_value("name of run", run_id, name, names.MAX_TAG)
+            rows = [tag_row(self._now(), run_id, "mlflow.runName", name)]
         row = replace(
             before,
             at=self._now(),
@@ -139,7 +143,6 @@ class TrackingStore:
             end_time=ended,
             lifecycle_stage=stage or before.lifecycle_stage,
         )
-        rows: list[Row] = [tag_row(self._now(), run_id, "mlflow.runName", name)] if name else []
         self._runs[run_id] = row
         self._buffer.add([*rows, row])
         self.flush()
@@ -147,7 +150,7 @@ class TrackingStore:
 
     def artifact_uri(self, run_id: str) -> str:
         """Where a run's artifacts lie, as an absolute path or URI."""
-        return absolute(self.lake, (self._runs.get(run_id) or self._wait_for(run_id)).location)
+        return absolute(self.lake, self._known(run_id).location)
 
     def absolute(self, location: str) -> str:
         """A stored location as an absolute path or URI."""
@@ -181,23 +184,27 @@ class TrackingStore:
         dataset_digest: str | None = None,
     ) -> None:
         """Log one point of a metric; ``timestamp`` in milliseconds, now where it is not given."""
-        if run_id not in self._runs:
-            self._wait_for(run_id)
-        self._require_active(run_id)
+        self.log_metrics(run_id, ((key, value),), timestamp, step, synchronous, model_id, dataset_name, dataset_digest)
+
+    def log_metrics(
+        self,
+        run_id: str,
+        metrics: Iterable[tuple[str, float]],
+        timestamp: int | None = None,
+        step: int | None = None,
+        synchronous: bool | None = None,
+        model_id: str | None = None,
+        dataset_name: str | None = None,
+        dataset_digest: str | None = None,
+    ) -> None:
+        """Log one point of several metrics, all or none of them."""
+        self.require_active(run_id)
+        at = self.lake.writer.clock()
         self._buffer.add(
-            (
-                metric_row(
-                    self.lake.writer.clock(),
-                    run_id,
-                    key,
-                    value,
-                    timestamp,
-                    step,
-                    model_id,
-                    dataset_name,
-                    dataset_digest,
-                ),
-            )
+            [
+                metric_row(at, run_id, key, value, timestamp, step, model_id, dataset_name, dataset_digest)
+                for key, value in metrics
+            ]
         )
         if self._at_once(run_id, synchronous):
             self.flush()
@@ -217,7 +224,7 @@ class TrackingStore:
         InvalidInput
             If a key or value is not allowed, or a parameter has another value already; then nothing is logged.
         """
-        self._require_active(run_id)
+        self.require_active(run_id)
         now = self._now()
         rows: list[Row] = [
             metric_row(
@@ -251,7 +258,7 @@ class TrackingStore:
 
     def log_inputs(self, run_id: str, datasets: Iterable[DatasetInput]) -> None:
         """Log the data sets that a run read."""
-        self._require_active(run_id)
+        self.require_active(run_id)
         now = self._now()
         self._buffer.add([input_row(now, run_id, one) for one in datasets])
         if self._at_once(run_id, None):
@@ -265,7 +272,7 @@ class TrackingStore:
         NotFound
             If it has none with that key.
         """
-        self._require_active(run_id)
+        self.require_active(run_id)
         if key not in self.get_run(run_id).data.tags:
             raise NotFound(f"The run {run_id} has no tag {key!r}.")
         self._buffer.add([TagRow(at=self._now(), owner=run_id, key=key, value=None)])
@@ -284,6 +291,7 @@ class TrackingStore:
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
     ) -> PagedList[Metric]:
         """The points of a metric in order of step and time: all of them, or a page."""
+        names.check_key("metric", key)
         self._flush_before_reading()
         self._wait_for(run_id)
         found = self.lake.table(MetricRow).rows(Where({"run_id": [run_id], "key": [key]}))
@@ -364,12 +372,13 @@ class TrackingStore:
         only: Only,
     ) -> "Found":
         """As :meth:`search_runs`, as Arrow tables, with as much of what the runs logged as ``only`` asks for."""
-        if not 0 < max_results <= MAX_RESULTS:
+        if not 0 < names.check_whole("max_results", max_results) <= MAX_RESULTS:
             raise InvalidInput(f"max_results must lie between 1 and {MAX_RESULTS}, found {max_results}.")
+        order_by = names.several(order_by, "order_by")
         self._flush_before_reading()
         wanted = search.parse(filter_string)
         orders = [search.parse_order(clause) for clause in order_by]
-        asked = (sorted(experiment_ids), filter_string, view, list(order_by), as_of)
+        asked = (sorted(experiment_ids), filter_string, view, order_by, as_of)
         place = paging.place(page_token, asked)
         selection = select.Selection(self.lake, self._latest, select.Asked(experiment_ids, wanted, orders, view, as_of))
         rows, last = selection.page(max_results, place)
@@ -411,8 +420,15 @@ class TrackingStore:
         found, mine = self._wait_for(run_id), self._runs[run_id]
         return mine if found.writer in ("", self.lake.writer.id) else found
 
-    def _require_active(self, run_id: str) -> None:
-        row = self._runs.get(run_id) or self._wait_for(run_id)
+    def _known(self, run_id: str) -> RunRow:
+        try:
+            return self._runs[run_id]
+        except (KeyError, TypeError):
+            return self._wait_for(run_id)
+
+    def require_active(self, run_id: str) -> None:
+        """Raise :class:`InvalidInput` where a run is deleted, :class:`NotFound` where there is none."""
+        row = self._known(run_id)
         if row.lifecycle_stage != LifecycleStage.ACTIVE:
             raise InvalidInput(f"The run {run_id} is deleted. Restore it before logging to it: restore_run().")
 

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sparkml_lifecycle.entities import DatasetInput
+from sparkml_lifecycle.entities import Dataset, DatasetInput, InputTag
 from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.tables import InputRow, MetricRow, TagRow
@@ -31,8 +31,8 @@ def metric_row(
         run_id=run_id,
         key=names.check_key("metric", key),
         value=number,
-        timestamp=int(time.time() * 1000) if timestamp is None else _whole("timestamp", timestamp),
-        step=0 if step is None else _whole("step", step),
+        timestamp=int(time.time() * 1000) if timestamp is None else names.check_whole("timestamp", timestamp, cut=True),
+        step=0 if step is None else names.check_whole("step", step),
         model_id=model_id,
         dataset_name=dataset_name,
         dataset_digest=dataset_digest,
@@ -60,11 +60,28 @@ def tag_row(at: datetime, owner: str, key: str, value: Any) -> TagRow:
 
 def input_row(at: datetime, run_id: str, one: DatasetInput) -> InputRow:
     """One data set that a run read."""
+    if not isinstance(one, DatasetInput):
+        raise InvalidInput(
+            f"An input is a DatasetInput(dataset, tags), found {type(one).__name__}. Or: ml.log_input()."
+        )
     dataset = one.dataset
-    tags = {tag.key: tag.value for tag in one.tags}
+    if not isinstance(dataset, Dataset):
+        raise InvalidInput(
+            f"A data set is made by ml.data.from_pandas(df), from_arrow(), from_numpy(), from_spark() or load_delta(), found {type(dataset).__name__}."
+        )
+    names.check_all("tags of an input", one.tags, InputTag, "key", "value")
+    tags = {
+        names.check_key("tag", tag.key): names.check_value("tag", tag.key, tag.value, names.MAX_EXPERIMENT)
+        for tag in one.tags
+    }
+    for part in ("source_type", "source"):
+        names.check_text(f"{part} of the data set", getattr(dataset, part))
+    for part in ("schema", "profile"):
+        if getattr(dataset, part) is not None:
+            names.check_text(f"{part} of the data set", getattr(dataset, part))
     try:
         version = json.loads(dataset.source).get("delta_table_version")
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError):
         version = None
     return InputRow(
         at=at,
@@ -84,16 +101,6 @@ def input_row(at: datetime, run_id: str, one: DatasetInput) -> InputRow:
 def moment(milliseconds_since_1970: int) -> datetime:
     """MLflow's milliseconds as a time in UTC."""
     try:
-        return _EPOCH + timedelta(milliseconds=_whole("time", milliseconds_since_1970))
+        return _EPOCH + timedelta(milliseconds=names.check_whole("time", milliseconds_since_1970, cut=True))
     except OverflowError:
         raise InvalidInput(f"{milliseconds_since_1970} milliseconds lie beyond the year 9999.") from None
-
-
-def _whole(what: str, value: Any) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(f"The {what} must be a whole number, found {value!r}.") from None
-    if not -(2**63) <= number < 2**63:
-        raise InvalidInput(f"The {what} {number} does not fit 64 bits.")
-    return number

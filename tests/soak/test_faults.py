@@ -20,6 +20,18 @@ def test_twenty_killed_compactions(uri):
     faults.killed_compactions(uri, 20)
 
 
+def test_twenty_killed_collections(uri):
+    faults.killed_collections(uri, 20)
+
+
+def test_twenty_purges_by_two_processes_beside_three_writers(uri):
+    faults.purged_side_by_side(uri, 10, writers=3)
+
+
+def test_four_upkeeps_that_keep_nothing_beside_four_writers(uri):
+    faults.crowd(uri, 60, upkeep="maintain-for")
+
+
 @pytest.mark.parametrize(("compactors", "writers", "runs"), [(4, 4, None), (0, 8, None), (0, 8, 1), (4, 8, 1)])
 def test_a_crowd_for_half_a_minute(uri, compactors, writers, runs, capsys):
     points, commits = faults.crowd(uri, 30, compactors, writers, runs)

@@ -11,6 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+from sparkml_lifecycle import maintenance
+from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.entities import ViewType
 from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.tracking.store import TrackingStore
@@ -102,10 +105,78 @@ def check(uri, experiment, wanted):
     store.close()
 
 
-def crowd(uri, seconds, compactors=4, writers=4, runs=None):
+def killed_collections(uri, rounds, runs=20):
+    """Collections killed half way: the next one finishes, and what is not deleted keeps all it has."""
+    client = LifecycleClient(uri)
+    kept = client.create_run(client.create_experiment("kept")).info.run_id
+    client.log_text(kept, "kept", "a.txt")
+    done = 0
+    for _ in range(rounds):
+        experiment = client.create_experiment("again and again")
+        inside = [client.create_run(experiment).info.run_id for _ in range(runs // 2)]
+        alone = [client.create_run("1").info.run_id for _ in range(runs // 2)]
+        for run_id in inside + alone:
+            client.log_text(run_id, "gone", "deep/a.txt")
+        for run_id in alone:
+            client.delete_run(run_id)
+        client.delete_experiment(experiment)
+        client.flush()
+        process = started("collect", uri)
+        time.sleep(random.uniform(0.0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        done += process.communicate(timeout=60)[0] == "done\n"
+        fresh = LifecycleClient(uri)
+        maintenance.collect(fresh)
+        assert maintenance.collect(fresh) == maintenance.Removed()
+        assert [run.info.run_id for run in fresh.search_runs(["1", experiment], run_view_type=ViewType.ALL)] == [kept]
+        assert [one.name for one in fresh.search_experiments(ViewType.ALL)] == ["kept"]
+        files = [file.path for file in client.storage(uri).list("artifacts", recursive=True) if not file.is_dir]
+        assert files == [f"artifacts/1/{kept}/artifacts/a.txt"]
+    return done
+
+
+def purged_side_by_side(uri, rounds, writers=1):
+    """Runs purged by two processes at once, beside writers: only they are gone."""
+    client = LifecycleClient(uri)
+    experiment = client.create_experiment("purged")
+    wanted = {}
+    writing = [client.create_run(experiment).info.run_id for _ in range(writers)]
+    for number in range(2 * rounds + 4):
+        run_id = client.create_run(experiment).info.run_id
+        for step in range(3):
+            client.log_metric(run_id, "m", number + step, step=step)
+        client.log_param(run_id, "p", number)
+        client.set_tag(run_id, "t", number)
+        wanted[run_id] = number
+        if number % 2:
+            client.flush()
+    for _ in range(rounds):
+        busy = [started("points", uri, run_id, "w", 2) for run_id in writing]
+        pair = list(wanted)[:2]
+        purges = [started("purge", uri, run_id) for run_id in pair]
+        # three points, a parameter, two tags and the run; summaries come on top
+        assert all(int(words[-1]) >= 7 for words in ended(purges))
+        for run_id in pair:
+            del wanted[run_id]
+        counts = [int(words[-1]) for words in ended(busy)]
+        fresh = LifecycleClient(uri)
+        for run_id, count in zip(writing, counts, strict=True):
+            steps = [point.step for point in fresh.get_metric_history(run_id, "w")]
+            assert sorted(set(steps)) == list(range(max(steps) + 1))
+            assert len(steps) >= count
+        found = {run.info.run_id: run for run in fresh.search_runs([experiment])}
+        assert set(found) == {*wanted, *writing}
+        for run_id, number in wanted.items():
+            data = found[run_id].data
+            assert (data.metrics, data.params["p"], data.tags["t"]) == ({"m": number + 2.0}, str(number), str(number))
+            assert len(fresh.get_metric_history(run_id, "m")) == 3
+
+
+def crowd(uri, seconds, compactors=4, writers=4, runs=None, upkeep="compact-for"):
     """Compactors and writers at once for some seconds: nothing is lost or doubled; returns points and commits a second.
 
-    ``runs`` is the number of runs that the writers share; each its own where it is None.
+    ``runs`` is the number of runs that the writers share; each its own where it is None. ``upkeep="maintain-for"``
+    does all of upkeep, and keeps no file that no version needs.
     """
     store = TrackingStore(Lake(uri))
     experiment = store.experiments.create(f"crowd {random.random()}")
@@ -113,7 +184,7 @@ def crowd(uri, seconds, compactors=4, writers=4, runs=None):
     store.flush()
     before = {row_type: version(uri, row_type) for row_type in TABLES}
     writing = [started("points", uri, shared[i % len(shared)], f"w{i}", seconds) for i in range(writers)]
-    compacting = [started("compact-for", uri, seconds) for _ in range(compactors)]
+    compacting = [started(upkeep, uri, seconds) for _ in range(compactors)]
     counts = [int(words[-1]) for words in ended(writing)]
     ended(compacting)
     fresh = TrackingStore(Lake(uri))
@@ -168,6 +239,27 @@ def compact_for(uri, seconds):
             lake.table(row_type).compact()
 
 
+def maintain_for(uri, seconds):
+    lake = Lake(uri)
+    print("ready", flush=True)
+    until = time.monotonic() + float(seconds)
+    while time.monotonic() < until:
+        maintenance.maintain(lake, retention_hours=0)
+
+
+def collect(uri):
+    client = LifecycleClient(uri)
+    print("ready", flush=True)
+    maintenance.collect(client)
+    print("done", flush=True)
+
+
+def purge(uri, run_id):
+    client = LifecycleClient(uri)
+    print("ready", flush=True)
+    print(maintenance.purge(client, [run_id]).rows, flush=True)
+
+
 def points(uri, run_id, key, seconds):
     store = TrackingStore(Lake(uri), Settings(flush_seconds=0.05))
     store.get_run(run_id)
@@ -184,6 +276,9 @@ def points(uri, run_id, key, seconds):
 
 
 if __name__ == "__main__":
-    what = {"write": write, "compact": compact, "compact-for": compact_for, "points": points}[sys.argv[1]]
-    what(*sys.argv[2:])
+    known = {
+        "write": write, "compact": compact, "compact-for": compact_for, "points": points, "maintain-for": maintain_for,
+        "collect": collect, "purge": purge,
+    }  # fmt: skip
+    known[sys.argv[1]](*sys.argv[2:])
     os._exit(0) if sys.argv[1] == "compact" else None
