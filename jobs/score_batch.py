@@ -29,7 +29,7 @@ def main() -> int:
         spark = get_spark(app_name=f"score_batch {conf.job}", conf=settings, is_program=True)
         report = run_job(spark, conf, chosen=chosen)
     except KeyboardInterrupt:
-        print("score_batch: interrupted; its run is KILLED", file=sys.stderr)
+        print("score_batch: interrupted; a run that had begun is KILLED", file=sys.stderr)
         return 130
     except Exception as error:
         if arguments.debug:

@@ -65,6 +65,7 @@ def get_spark(
         return active
     if is_program:
         logging.getLogger().addFilter(_not_by_py4j)
+        logging.getLogger("py4j").setLevel(logging.CRITICAL + 1)
     try:
         session = (
             _submitted(app_name, conf or {}) if is_submitted() else _own(app_name, master or "local[*]", conf or {})
@@ -101,7 +102,7 @@ def _raise_on_interrupt() -> None:
 
 
 def _not_by_py4j(record: logging.LogRecord) -> bool:
-    # it logs the call in which an interrupt came, with its traceback
+    # it logs the call in which an interrupt came, with its traceback, partly through the root logger
     return "py4j" not in record.pathname
 
 

@@ -30,8 +30,8 @@ from sparkml_lifecycle.settings import Settings
 
 EXPERIMENT = "scoring"
 ENGINES = {"column": "as a Spark function of columns"}
-# below that a rate says more about Spark's start than about the model
-_SECONDS_FOR_A_RATE = 10.0
+# below either a rate says more about Spark's start than about the model
+_ROWS_FOR_A_RATE, _SECONDS_FOR_A_RATE = 100_000, 10.0
 STAMPS = ("model_name", "model_version", "model_run_id", "model_digest", "scored_at")
 
 
@@ -70,7 +70,8 @@ class Report:
     @property
     def pace(self) -> str:
         """``336,776 rows in 12.0 s``, with the rate where the job took long enough for one."""
-        rate = f" ({self.rows_per_second:,.0f} rows a second)" if self.seconds >= _SECONDS_FOR_A_RATE else ""
+        telling = self.rows >= _ROWS_FOR_A_RATE and self.seconds >= _SECONDS_FOR_A_RATE
+        rate = f" ({self.rows_per_second:,.0f} rows a second)" if telling else ""
         return f"{self.rows:,} rows in {self.seconds:.1f} s{rate}"
 
 

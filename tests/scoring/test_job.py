@@ -173,10 +173,15 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_made(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(9.9, "500 rows in 9.9 s"), (20.0, "500 rows in 20.0 s (25 rows a second)")]
+    ("rows", "seconds", "said"),
+    [
+        (500_000, 9.9, "500,000 rows in 9.9 s"),
+        (500, 20.0, "500 rows in 20.0 s"),
+        (500_000, 20.0, "500,000 rows in 20.0 s (25,000 rows a second)"),
+    ],
 )
-def test_a_rate_is_said_where_it_means_something(seconds, said):
-    assert Report(500, seconds, 0, True, "m", "d", "t", "column", "r").pace == said
+def test_a_rate_is_said_where_it_means_something(rows, seconds, said):
+    assert Report(rows, seconds, 0, True, "m", "d", "t", "column", "r").pace == said
 
 
 @pytest.mark.spark
@@ -270,7 +275,7 @@ def test_spark_submit_runs_the_job_and_fails_in_one_line(work, tmp_path):
     said = running.communicate()[0]
     assert running.returncode == 130
     assert [line for line in said.splitlines() if line and "incubator" not in line] == [
-        "score_batch: interrupted; its run is KILLED"
+        "score_batch: interrupted; a run that had begun is KILLED"
     ]
     assert not list((tmp_path / "never").glob("_delta_log/*.json"))
     last = ml.search_runs(experiment_names="scoring", order_by="start_time desc", output_format="list")[0]
