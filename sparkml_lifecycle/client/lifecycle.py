@@ -228,7 +228,7 @@ class LifecycleClient:
         FilterError
             If the filter cannot be read; the message marks the place.
         """
-        ids = names.several(experiment_ids, "experiment_ids")
+        ids = _experiment_ids(experiment_ids)
         return self._store.search_runs(
             ids, filter_string, ViewType.of(run_view_type), max_results, names.several(order_by), page_token, as_of
         )
@@ -254,7 +254,7 @@ class LifecycleClient:
         -------
         pyarrow.Table
         """
-        ids, columns = names.several(experiment_ids, "experiment_ids"), Only.of(only)
+        ids, columns = _experiment_ids(experiment_ids), Only.of(only)
         return self._store.search_table(
             ids, filter_string, ViewType.of(run_view_type), max_results, names.several(order_by), columns, as_of
         )
@@ -275,7 +275,7 @@ class LifecycleClient:
         ------
         pyarrow.Table
         """
-        ids, columns = names.several(experiment_ids, "experiment_ids"), Only.of(only)
+        ids, columns = _experiment_ids(experiment_ids), Only.of(only)
         return self._store.table_pages(
             ids, filter_string, ViewType.of(run_view_type), max_results, order_by or (), columns, as_of
         )
@@ -463,7 +463,7 @@ class LifecycleClient:
         """
         import pandas as pd
 
-        for name in extra_columns or ():
+        for name in names.several(extra_columns):
             if name not in RunInfo.__dataclass_fields__:
                 allowed = ", ".join(RunInfo.__dataclass_fields__)
                 raise InvalidInput(f"A run has no attribute {name!r} to add as a column. Allowed: {allowed}.")
@@ -518,6 +518,12 @@ class LifecycleClient:
 
     def _artifacts(self, run_id: str) -> Artifacts:
         return Artifacts(self.storage(self._store.artifact_uri(run_id)))
+
+
+def _experiment_ids(given: Any) -> list[str]:
+    if given is None:
+        raise InvalidInput("experiment_ids must be a list of ids, such as ['1', '2'], found None.")
+    return names.several(given, "experiment_ids")
 
 
 def _image_file(key: str, step: int | None, timestamp: int | None) -> str:

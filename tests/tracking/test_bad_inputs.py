@@ -226,8 +226,7 @@ SEARCHES = [
     ("a time of 70 bits", lambda c: c.search(f"start_time > {2**70}"), FilterError, "64 bits"),
     ("an attribute of no data set", lambda c: c.search("datasets.size = 'x'"), FilterError, "digest"),
     ("a filter that is a number", lambda c: c.search(5), FilterError, "text"),
-    ("an order that is a text", lambda c: c.search(order_by="metrics.auc desc"), InvalidInput, "a list"),
-    ("an order that is a number", lambda c: c.search(order_by=[5]), FilterError, "text"),
+    ("an order that is a number", lambda c: c.search(order_by=[5]), FilterError, "order_by cannot be read"),
     ("an unknown order", lambda c: c.search(order_by=["metrics.auc down"]), FilterError, "ASC or DESC"),
     ("two orders in one", lambda c: c.search(order_by=["metrics.a, metrics.b"]), FilterError, "ASC or DESC"),
     ("an order by a data set", lambda c: c.search(order_by=["datasets.name"]), FilterError, "datasets"),
@@ -246,13 +245,11 @@ SEARCHES = [
     ("as of a day", lambda c: c.search(as_of=date(2026, 1, 1)), InvalidInput, "datetime"),
     ("as of a number", lambda c: ml.search_runs(["1"], as_of=1.0), InvalidInput, "datetime"),
     ("no experiment ids", lambda c: c.client.search_runs(None), InvalidInput, "list"),
-    ("a number for experiment ids", lambda c: c.client.search_table(1), InvalidInput, "list"),
     ("an experiment that is not there", lambda c: ml.search_runs(experiment_names=["chrun"]), NotFound, "'churn'"),
     ("an unknown form", lambda c: ml.search_runs(["1"], output_format="csv"), InvalidInput, "'pandas'"),
     ("columns of a list", lambda c: ml.search_runs(["1"], output_format="list", only=["tags"]), InvalidInput, "only"),
     ("a column that cannot be chosen", lambda c: ml.search_runs(["1"], only=["status"]), FilterError, "status"),
-    ("a column that is a number", lambda c: ml.search_runs(["1"], only=[5]), FilterError, "text"),
-    ("columns in a text", lambda c: ml.search_runs(["1"], only="metrics.auc"), InvalidInput, "a list"),
+    ("a column that is a number", lambda c: ml.search_runs(["1"], only=[5]), FilterError, "only cannot be read"),
     ("more pages than none", lambda c: list(c.client.search_table_pages(["1"], max_results=-1)), InvalidInput, "-1"),
     ("an experiment's metric", lambda c: ml.search_experiments(filter_string="metrics.a > 1"), FilterError, "metric"),
     ("an experiment's order", lambda c: ml.search_experiments(order_by=["params.a"]), FilterError, "param"),
@@ -281,17 +278,16 @@ UPKEEP = [
     ("older than the future", lambda c: maintenance.collect(c.client, timedelta(-1)), InvalidInput, "older_than"),
     ("older than a word", lambda c: maintenance.collect(c.client, "30d"), InvalidInput, "timedelta"),
     ("a purge of no run id", lambda c: maintenance.purge(c.client, ["../x"]), InvalidInput, "32 hex"),
-    ("a purge of a text", lambda c: maintenance.purge(c.client, c.run), InvalidInput, "list"),
     ("a purge of None", lambda c: maintenance.purge(c.client, [None]), InvalidInput, "32 hex"),
     ("a purge of nothing", lambda c: maintenance.purge(c.client, [NOBODY]), NotFound, "nothing of"),
     ("a purge that ends in nothing", lambda c: maintenance.purge(c.client, [c.run, NOBODY]), NotFound, NOBODY),
-    ("an unknown scheme", lambda c: ml.LifecycleClient("ftp://host/lake"), InvalidInput, "scheme 'ftp'"),
-    ("a database", lambda c: ml.LifecycleClient("sqlite:///x.db"), InvalidInput, "scheme 'sqlite'"),
+    ("an unknown scheme", lambda c: ml.LifecycleClient("ftp://host/lake"), InvalidInput, "begins with ftp:"),
+    ("a database", lambda c: ml.LifecycleClient("sqlite:///x.db"), InvalidInput, "begins with sqlite:"),
     ("another machine's file", lambda c: ml.set_tracking_uri("file://host/lake"), InvalidInput, "this machine"),
-    ("a scheme that is set", lambda c: ml.set_tracking_uri("ftp://host/lake"), InvalidInput, "scheme 'ftp'"),
+    ("a scheme that is set", lambda c: ml.set_tracking_uri("ftp://host/lake"), InvalidInput, "begins with ftp:"),
     ("a bucket without a name", lambda c: ml.LifecycleClient("s3:///lake"), InvalidInput, "bucket"),
-    ("a number for a lake", lambda c: ml.LifecycleClient(5), InvalidInput, "a path or"),
-    ("a number that is set", lambda c: ml.set_tracking_uri(5), InvalidInput, "a path or"),
+    ("a number for a lake", lambda c: ml.LifecycleClient(5), InvalidInput, "a text or a path"),
+    ("a number that is set", lambda c: ml.set_tracking_uri(5), InvalidInput, "a text or a path"),
     ("a lake of blanks", lambda c: ml.set_tracking_uri("  "), InvalidInput, "empty"),
     ("a file for a lake", lambda c: ml.LifecycleClient(c.here / "note.txt"), StorageError, "note.txt"),
     ("another registry", lambda c: ml.LifecycleClient(c.uri, c.here), InvalidInput, "same lake"),
@@ -354,7 +350,7 @@ def written(c):
 def test_a_bad_input_is_a_named_error_and_writes_nothing(c, call, kind, message):
     current.set_tracking_uri(c.uri)
     current.set_experiment_id("1")
-    current.push_run(c.run)
+    current.push_run(c.run, c.uri)
     before = written(c)
     with pytest.raises(LifecycleError, match=message) as caught:
         call(c)
