@@ -60,8 +60,8 @@ class LifecycleClient:
         registry_uri: str | Path | None = None,
         storage_options: Mapping[str, str] | None = None,
     ) -> None:
-        # opened for its checks: nothing is connected yet
-        place = open_storage(tracking_uri or current.tracking_uri()).uri
+        # opening only checks it; what is current has been checked, and the fluent functions come here at each call
+        place = open_storage(tracking_uri).uri if tracking_uri else uris.normalise(current.tracking_uri())
         if registry_uri is not None and uris.normalise(registry_uri) != place:
             raise InvalidInput(
                 f"The registry lies in the same lake as the runs, {place!r}; found registry_uri={str(registry_uri)!r}."
