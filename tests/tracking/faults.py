@@ -14,7 +14,7 @@ from pathlib import Path
 from sparkml_lifecycle import maintenance
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import ViewType
-from sparkml_lifecycle.lake import Lake
+from sparkml_lifecycle.lake import Lake, upkeep
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
@@ -70,10 +70,11 @@ def killed_writers(uri, rounds):
 
 
 def killed_compactions(uri, rounds):
-    """Compaction killed half way: every row is there once, and folds mislead nobody."""
+    """Compaction killed half way: every row is there once, and folds mislead nobody; returns how many had begun and not ended."""
     store = TrackingStore(Lake(uri))
     experiment = store.experiments.create("compacted")
     wanted = {}
+    half_way = 0
     for number in range(rounds):
         for _ in range(12):
             run_id = store.create_run(experiment).info.run_id
@@ -81,16 +82,24 @@ def killed_compactions(uri, rounds):
             store.log_metric(run_id, "m", -number, step=0)
             wanted[run_id] = float(number)
             store.flush()
+        before = files(uri)
         process = started("compact", uri)
-        time.sleep(random.uniform(0.0, 0.4))
+        time.sleep(random.uniform(0.0, 0.2))
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        said = process.communicate(timeout=60)[0]
+        half_way += said == "" and before != files(uri)
         check(uri, experiment, wanted)
     fresh = TrackingStore(Lake(uri))
     for row_type in TABLES:
         fresh.lake.table(row_type).compact()
     check(uri, experiment, wanted)
     store.close()
+    return half_way
+
+
+def files(uri):
+    """The files of all tables."""
+    return {str(path) for path in Path(uri).glob("*/*.parquet")}
 
 
 def check(uri, experiment, wanted):
@@ -106,11 +115,14 @@ def check(uri, experiment, wanted):
 
 
 def killed_collections(uri, rounds, runs=20):
-    """Collections killed half way: the next one finishes, and what is not deleted keeps all it has."""
+    """Collections killed half way: the next one finishes, and what is not deleted keeps all it has.
+
+    Returns how many had begun and not ended.
+    """
     client = LifecycleClient(uri)
     kept = client.create_run(client.create_experiment("kept")).info.run_id
     client.log_text(kept, "kept", "a.txt")
-    done = 0
+    half_way = 0
     for _ in range(rounds):
         experiment = client.create_experiment("again and again")
         inside = [client.create_run(experiment).info.run_id for _ in range(runs // 2)]
@@ -122,17 +134,20 @@ def killed_collections(uri, rounds, runs=20):
         client.delete_experiment(experiment)
         client.flush()
         process = started("collect", uri)
-        time.sleep(random.uniform(0.0, 0.4))
+        time.sleep(random.uniform(0.0, 0.15))
         process.send_signal(signal.SIGKILL)
-        done += process.communicate(timeout=60)[0] == "done\n"
+        ended_before = process.communicate(timeout=60)[0] == "done\n"
         fresh = LifecycleClient(uri)
+        untouched = fresh.search_runs([experiment, "1"], run_view_type=ViewType.DELETED_ONLY, max_results=1000)
+        left = [file for file in client.storage(uri).list("artifacts", recursive=True) if not file.is_dir]
+        half_way += not ended_before and (len(untouched) < len(alone) or len(left) < runs + 1)
         maintenance.collect(fresh)
         assert maintenance.collect(fresh) == maintenance.Removed()
         assert [run.info.run_id for run in fresh.search_runs(["1", experiment], run_view_type=ViewType.ALL)] == [kept]
         assert [one.name for one in fresh.search_experiments(ViewType.ALL)] == ["kept"]
         files = [file.path for file in client.storage(uri).list("artifacts", recursive=True) if not file.is_dir]
         assert files == [f"artifacts/1/{kept}/artifacts/a.txt"]
-    return done
+    return half_way
 
 
 def purged_side_by_side(uri, rounds, writers=1):
@@ -151,9 +166,11 @@ def purged_side_by_side(uri, rounds, writers=1):
         if number % 2:
             client.flush()
     for _ in range(rounds):
-        busy = [started("points", uri, run_id, "w", 2) for run_id in writing]
         pair = list(wanted)[:2]
-        purges = [started("purge", uri, run_id) for run_id in pair]
+        go = Path(f"{uri}-{pair[0]}")
+        purges = [started("purge", uri, run_id, go) for run_id in pair]
+        busy = [started("points", uri, run_id, "w", 2) for run_id in writing]
+        go.touch()
         # three points, a parameter, two tags and the run; summaries come on top
         assert all(int(words[-1]) >= 7 for words in ended(purges))
         for run_id in pair:
@@ -224,10 +241,14 @@ def write(uri, experiment):
 
 def compact(uri):
     lake = Lake(uri)
+    for row_type in TABLES:
+        # all is imported and opened before the clock runs
+        upkeep.checkpoint(lake.table(row_type))
+        lake.table(row_type).to_arrow()
     print("ready", flush=True)
-    while True:
-        for row_type in TABLES:
-            lake.table(row_type).compact()
+    for row_type in TABLES:
+        lake.table(row_type).compact()
+    print("done", flush=True)
 
 
 def compact_for(uri, seconds):
@@ -249,14 +270,19 @@ def maintain_for(uri, seconds):
 
 def collect(uri):
     client = LifecycleClient(uri)
+    # all is imported and opened before the clock runs
+    maintenance.collect(client, dry_run=True)
     print("ready", flush=True)
     maintenance.collect(client)
     print("done", flush=True)
 
 
-def purge(uri, run_id):
+def purge(uri, run_id, go):
     client = LifecycleClient(uri)
+    client.get_run(run_id)
     print("ready", flush=True)
+    while not os.path.exists(go):
+        time.sleep(0.001)
     print(maintenance.purge(client, [run_id]).rows, flush=True)
 
 
