@@ -5,17 +5,18 @@ import sys
 
 from sparkml_lifecycle.errors import LifecycleError
 from sparkml_lifecycle.scoring.conf import read_conf
-from sparkml_lifecycle.scoring.job import run_job
+from sparkml_lifecycle.scoring.job import ENGINES, find_model, run_job
 from sparkml_lifecycle.spark import get_spark
 
 
 def main() -> int:
-    """Run the job of the command line: 0 if it did its work, 1 with one line on stderr if not, 2 for a wrong conf."""
+    """Run the job: 0 if it did its work, 1 with one line on stderr if not, 2 for a wrong conf, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, help="the job's YAML file")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a value that wins over the file's"
     )
+    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     arguments = parser.parse_args()
     try:
         conf = read_conf(arguments.config, arguments.set)
@@ -23,19 +24,24 @@ def main() -> int:
         print(f"score_batch: {error}", file=sys.stderr)
         return 2
     try:
-        spark = get_spark(
-            app_name=f"score_batch {conf.job}", conf={key: str(value) for key, value in conf.spark.items()}
-        )
-        report = run_job(spark, conf)
-    except LifecycleError as error:
-        print(f"score_batch: {error}", file=sys.stderr)
+        chosen = find_model(conf)
+        settings = {key: str(value) for key, value in conf.spark.items()}
+        spark = get_spark(app_name=f"score_batch {conf.job}", conf=settings, is_program=True)
+        report = run_job(spark, conf, chosen=chosen)
+    except KeyboardInterrupt:
+        print("score_batch: interrupted; a run that had begun is KILLED", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if arguments.debug:
+            raise
+        said = error if isinstance(error, LifecycleError) else f"{type(error).__name__} (--debug shows where)"
+        print(f"score_batch: {said}", file=sys.stderr)
         return 1
     if not report.committed:
         print(f"score_batch: batch {conf.batch!r} is in {report.target} already; nothing was written")
         return 0
-    rate = f"{report.rows_per_second:,.0f} rows/s"
     print(
-        f"score_batch: {report.rows:,} rows in {report.seconds:.1f} s ({rate}, engine {report.engine}) -> {report.target} version {report.version}, run {report.run_id}"
+        f"score_batch: {report.pace}, {ENGINES[report.engine]} -> {report.target} version {report.version}, run {report.run_id}"
     )
     return 0
 

@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,13 @@ _LOG_FILE = Path(__file__).with_name("log4j2.properties")
 _DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 
 
-def get_spark(app_name: str = "sparkml", master: str | None = None, conf: Mapping[str, str] | None = None) -> Any:
+def get_spark(
+    app_name: str = "sparkml",
+    master: str | None = None,
+    conf: Mapping[str, str] | None = None,
+    *,
+    is_program: bool = False,
+) -> Any:
     """A Spark session with Delta; the active one if there is one.
 
     The first session on a machine downloads Delta's jars (some 15 seconds); later ones take them from there.
@@ -35,6 +43,9 @@ def get_spark(app_name: str = "sparkml", master: str | None = None, conf: Mappin
         Spark's master URL; ``local[*]`` where it is not given. Under ``spark-submit`` its own master and ``--conf`` count.
     conf : mapping, optional
         Settings that win over those of :func:`settings`.
+    is_program : bool
+        Whether the session is a program's of its own, in whose main thread this is called: then Ctrl-C is a KeyboardInterrupt
+        and nothing else, for the program to report.
 
     Returns
     -------
@@ -52,6 +63,9 @@ def get_spark(app_name: str = "sparkml", master: str | None = None, conf: Mappin
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
+    if is_program:
+        logging.getLogger().addFilter(_not_by_py4j)
+        logging.getLogger("py4j").setLevel(logging.CRITICAL + 1)
     try:
         session = (
             _submitted(app_name, conf or {}) if is_submitted() else _own(app_name, master or "local[*]", conf or {})
@@ -63,7 +77,33 @@ def get_spark(app_name: str = "sparkml", master: str | None = None, conf: Mappin
             f"Spark's Java process did not start (Java {java_version() or 'unknown'}): {_INSTALL_JAVA}"
         ) from error
     session.sparkContext.setLogLevel("ERROR")
+    _quiet_query_loggers()
+    if is_program:
+        _raise_on_interrupt()
     return session
+
+
+def _quiet_query_loggers() -> None:
+    """Each AnalysisException is also printed with its Java stack, as JSON, before anybody can catch it; its message says it all."""
+    from pyspark.logger import PySparkLogger
+
+    for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _raise_on_interrupt() -> None:
+    # pyspark's own handler first asks the JVM to cancel, which under spark-submit the same Ctrl-C has ended: the answer
+    # is an error of py4j's in place of the interrupt
+    def interrupted(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupted)
+
+
+def _not_by_py4j(record: logging.LogRecord) -> bool:
+    # it logs the call in which an interrupt came, with its traceback, partly through the root logger
+    return "py4j" not in record.pathname
 
 
 def _own(app_name: str, master: str, conf: Mapping[str, str]) -> Any:
@@ -155,9 +195,22 @@ def settings(*, local: bool = True) -> dict[str, str]:
             "spark.ui.enabled": "false",
             "spark.sql.shuffle.partitions": str(max(cores, 2)),
         }
+        if _is_installed():
+            wanted["spark.python.daemon.module"] = "sparkml_lifecycle.scoring.daemon"
         if cores <= 16:
             wanted["spark.databricks.delta.snapshotPartitions"] = "2"
     return wanted
+
+
+def _is_installed() -> bool:
+    """Whether any process of this interpreter finds the package, not only one whose ``sys.path`` was changed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("sparkml-lifecycle")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def submit_arguments(master: str = "local[*]") -> list[str]:

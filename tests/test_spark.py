@@ -28,6 +28,8 @@ from sparkml_lifecycle.spark import get_spark
 spark = get_spark(master="local[2]" if len(sys.argv) == 2 else None)
 spark.range(1000).write.format("delta").save(sys.argv[1] + "/table")
 who = F.arrow_udf(lambda a: pa.array([sys.executable] * len(a)), "string")
+# rows that nobody wants any more end their worker without a word
+spark.range(0, 500_000, 1, 1).select(who("id")).head()
 answers = {
     "rows": spark.read.format("delta").load(sys.argv[1] + "/table").count(),
     "worker": spark.range(1).select(who("id")).first()[0],
@@ -43,8 +45,7 @@ spark.stop()
 
 def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     bare = {"HOME": os.environ["HOME"], "PATH": "/usr/local/bin:/usr/bin:/bin", **environment}
-    if "JAVA_HOME" in os.environ:
-        bare["JAVA_HOME"] = os.environ["JAVA_HOME"]
+    bare |= {name: os.environ[name] for name in ("JAVA_HOME", "PYTHONPATH") if name in os.environ}
     return subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
 
 

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from sparkml_lifecycle import __version__
 from sparkml_lifecycle.errors import LifecycleError
 
 
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app()(given, prog_name="sparkml")
+        app()(given or ["--help"], prog_name="sparkml")
     except LifecycleError as error:
         if "--debug" in given:
             raise
@@ -45,14 +46,22 @@ def app() -> Any:
     from sparkml_lifecycle.cli.doctor import doctor
     from sparkml_lifecycle.cli.maintain import gc, maintain
 
-    made = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-    made.callback()(_options)
+    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    def say_version(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"sparkml {__version__}")
+            raise typer.Exit
+
+    def options(
+        debug: bool = False,
+        version: Annotated[bool, typer.Option("--version", callback=say_version, is_eager=True)] = False,
+    ) -> None:
+        """Track, package and score models on Spark and Delta. With --debug an error shows where it was raised."""
+
+    made.callback()(options)
     made.command()(doctor)
     made.command()(demo)
     made.command()(maintain)
     made.command()(gc)
     return made
-
-
-def _options(debug: bool = False) -> None:
-    """Track, package and score models on Spark and Delta. With --debug an error shows where it was raised."""

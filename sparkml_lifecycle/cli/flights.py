@@ -60,8 +60,15 @@ class Training:
     plot: Callable[[Any], Any]
 
 
+def count_flights(path: Path) -> int:
+    """How many flights an earlier demo has written; 0 where there is no table yet."""
+    from deltalake import DeltaTable
+
+    return int(DeltaTable(str(path)).count()) if DeltaTable.is_deltatable(str(path)) else 0
+
+
 def write_flights(path: Path) -> int:
-    """Join the flights with the weather of their hour and airport into a Delta table; one that is there is kept.
+    """Join the flights with the weather of their hour and airport into a new Delta table.
 
     Returns
     -------
@@ -71,10 +78,8 @@ def write_flights(path: Path) -> int:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
-    from deltalake import DeltaTable, write_deltalake
+    from deltalake import write_deltalake
 
-    if DeltaTable.is_deltatable(str(path)):
-        return int(DeltaTable(str(path)).count())
     hour = ["origin", "year", "month", "day", "hour"]
     weather = _read("weather.csv")[[*hour, *WEATHER]].drop_duplicates(hour)
     joined = _read("flights.csv.zip").merge(weather, on=hour, how="left")

@@ -138,7 +138,11 @@ def fetch(storage: Storage, path: str, destination: str | Path | None) -> Path:
         raise NotFound(f"There is nothing at {uris.join(storage.uri, path)!r}.")
     if storage.is_local and destination is None:
         return storage.local_path / path if path else storage.local_path
-    base = Path(destination) if destination is not None else Path(tempfile.mkdtemp(dir=_downloads()))
+    base = (
+        Path(destination).expanduser().absolute()
+        if destination is not None
+        else Path(tempfile.mkdtemp(dir=_downloads()))
+    )
     name = Path(path or storage.uri).name
     return storage.download(path, base / name if path or destination is None else base)
 

@@ -82,24 +82,38 @@ class ModelUdf:
         if self._names is None:
             plain = [name for name in found if name is not None]
             return self._udf(tuple(plain) if len(set(plain)) == len(columns) else None)(*wanted)
-        given = [None if name is None else fold(name) for name in found]
-        if None not in given and sorted(map(str, given)) == sorted(folded):
-            by_name = dict(zip(given, wanted, strict=True))
-            return self._udf(tuple(known))(*(by_name[name] for name in folded))
-        self._check_positions(found, known, fold)
+        spelled = dict(zip(folded, known, strict=True))
+        found = [name if name is None else spelled.get(fold(name), name) for name in found]
+        if sorted(str(name) for name in found) == sorted(known):
+            by_name = dict(zip(found, wanted, strict=True))
+            return self._udf(tuple(known))(*(by_name[name] for name in known))
+        self._check_positions(columns, found)
         return self._udf(tuple(known))(*wanted)
 
-    def _check_positions(self, found: Sequence[str | None], names: Sequence[str], fold: Callable[[str], str]) -> None:
+    def _check_positions(self, given: Sequence[Any], found: Sequence[str | None]) -> None:
+        names = self._names or []
         takes = f"The model takes {len(names)} columns: {', '.join(names)}."
         if len(found) != len(names):
             raise SchemaError(
                 f"{takes} {len(found)} were given. Give all of them, or one struct with columns of those names."
             )
-        for position, (given, name) in enumerate(zip(found, names, strict=True)):
-            if given is not None and fold(given) != fold(name) and fold(given) in map(fold, names):
+        for position, (has, name) in enumerate(zip(found, names, strict=True), start=1):
+            if has != name and has in names:
                 raise SchemaError(
-                    f"{takes} The argument at position {position} is the column {given!r}, but {name!r} belongs there: give all by name, or rename it."
+                    f"{takes} Argument {position} is the column {has!r}, but {name!r} belongs there. {self._how_to_name(given, found)}"
                 )
+
+    def _how_to_name(self, given: Sequence[Any], found: Sequence[str | None]) -> str:
+        """What makes the arguments match by name: an alias where just one of them bears none of the model's names."""
+        names = self._names or []
+        others = [position for position, has in enumerate(found) if has not in names]
+        left = [name for name in names if name not in found]
+        if len(others) != 1 or len(left) != 1:
+            return "Give all of them by name, or all by position."
+        position = others[0]
+        has = found[position]
+        what = repr(has) if has is not None else f"the expression {_text(given[position])}"
+        return f"Argument {position + 1}, {what}, bears no name of the model's: write it with .alias({left[0]!r}), and all match by name."
 
     def _udf(self, names: tuple[str, ...] | None) -> Any:
         if names not in self._made:
@@ -178,8 +192,12 @@ def _name_of_node(node: Any, column: Any) -> str | None:
         named = expression.getClass().getSimpleName() in ("AttributeReference", "Alias")
         return str(expression.name()) if named else None
     if kind == "SqlExpression":
-        return _last_part(_SQL_PATH, repr(column).removeprefix("Column<'").removesuffix("'>"))
+        return _last_part(_SQL_PATH, _text(column))
     return None
+
+
+def _text(column: Any) -> str:
+    return repr(column).removeprefix("Column<'").removesuffix("'>")
 
 
 def _last_part(path: re.Pattern[str], text: str) -> str | None:

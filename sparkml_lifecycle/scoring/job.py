@@ -1,5 +1,7 @@
 """A batch scoring job: reads its source, scores it with the column engine, writes Delta, and records itself as a run."""
 
+import contextlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +10,16 @@ from typing import Any
 
 from sparkml_lifecycle import package, uris
 from sparkml_lifecycle.client import LifecycleClient, resolve
-from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, LifecycleError, NotFound, SchemaError, ScoringError
+from sparkml_lifecycle.errors import (
+    AlreadyExists,
+    InvalidInput,
+    LifecycleError,
+    NotFound,
+    SchemaError,
+    ScoringError,
+    nearest,
+    reason,
+)
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model import batch
 from sparkml_lifecycle.model.signature import Signature, from_spark_schema
@@ -18,6 +29,9 @@ from sparkml_lifecycle.scoring.ship import ship
 from sparkml_lifecycle.settings import Settings
 
 EXPERIMENT = "scoring"
+ENGINES = {"column": "as a Spark function of columns"}
+# below either a rate says more about Spark's start than about the model
+_ROWS_FOR_A_RATE, _SECONDS_FOR_A_RATE = 100_000, 10.0
 STAMPS = ("model_name", "model_version", "model_run_id", "model_digest", "scored_at")
 
 
@@ -53,8 +67,51 @@ class Report:
         """Rows divided by seconds, the job's fixed seconds included."""
         return self.rows / self.seconds if self.seconds else 0.0
 
+    @property
+    def pace(self) -> str:
+        """``336,776 rows in 12.0 s``, with the rate where the job took long enough for one."""
+        telling = self.rows >= _ROWS_FOR_A_RATE and self.seconds >= _SECONDS_FOR_A_RATE
+        rate = f" ({self.rows_per_second:,.0f} rows a second)" if telling else ""
+        return f"{self.rows:,} rows in {self.seconds:.1f} s{rate}"
 
-def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None) -> Report:
+
+@dataclass(frozen=True)
+class Chosen:
+    """The model of a job, found and loaded on the driver.
+
+    Attributes
+    ----------
+    client : LifecycleClient
+        The lake that records the job.
+    model : PyFuncModel
+    directory : Path
+    consent : bool
+        Whether code may run out of the model directory.
+    """
+
+    client: LifecycleClient
+    model: PyFuncModel
+    directory: Path
+    consent: bool
+
+
+def find_model(conf: JobConf, client: LifecycleClient | None = None) -> Chosen:
+    """Find and load the model of a job: needs no Spark session and writes nothing, so a wrong conf is told at once.
+
+    Raises
+    ------
+    NotFound
+        If there is no such run or model.
+    ConsentRequired, MissingLibrary, FormatError
+        If it cannot be loaded here.
+    """
+    client = client or LifecycleClient(conf.tracking_uri)
+    directory = resolve(conf.model, client)
+    consent = Settings.load().allow_code if conf.allow_code is None else conf.allow_code
+    return Chosen(client, package.read(directory, allow_code=consent), directory, consent)
+
+
+def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, chosen: Chosen | None = None) -> Report:
     """Run one batch scoring job.
 
     Parameters
@@ -64,24 +121,33 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None) ->
     conf : JobConf
     client : LifecycleClient, optional
         The lake that records the job; that of the conf's ``tracking_uri`` where it is not given.
+    chosen : Chosen, optional
+        What :func:`find_model` found, where it was asked before.
 
     Raises
     ------
+    NotFound
+        If there is no such model (then no run is made), or no such source.
+    InvalidInput
+        If ``where`` cannot be read, or the source is a Delta table and ``format`` says something else.
     SchemaError
         If the source's columns do not fit the model: before anything is read.
     ScoringError
         If the model raises; nothing is committed.
     """
-    client = client or LifecycleClient(conf.tracking_uri)
+    chosen = chosen or find_model(conf, client)
+    client = chosen.client
     run = client.create_run(_experiment_id(client), run_name=conf.job, tags={"sparkml.job": conf.job})
     run_id = run.info.run_id
+    client.log_batch(run_id, params=_params(_asked(conf, chosen)))
     try:
-        report = _score(spark, conf, client, run_id)
+        report = _score(spark, conf, chosen, run_id)
     except BaseException as error:
-        client.set_tag(run_id, "sparkml.error", type(error).__name__)
-        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if isinstance(error, KeyboardInterrupt):
+            _cancel(spark)
+        _record_failure(client, run_id, error)
         raise
-    client.log_batch(run_id, params=_params(conf, report))
+    client.log_batch(run_id, params=_params(_done(report)))
     for name, value in (
         ("rows", report.rows),
         ("seconds", report.seconds),
@@ -103,35 +169,63 @@ def _experiment_id(client: LifecycleClient) -> str:
     return found.experiment_id
 
 
-def _params(conf: JobConf, report: Report) -> list[Any]:
+def _cancel(spark: Any) -> None:
+    from py4j.protocol import Py4JError
+
+    # under spark-submit the same Ctrl-C has ended the JVM, and with it the job
+    with contextlib.suppress(Py4JError, OSError):
+        spark.sparkContext.cancelAllJobs()
+
+
+def _record_failure(client: LifecycleClient, run_id: str, error: BaseException) -> None:
+    client.set_tag(run_id, "sparkml.error", type(error).__name__)
+    if isinstance(error, LifecycleError):
+        # its messages never quote rows
+        client.set_tag(run_id, "sparkml.error.message", str(error).split("\n")[0][:1000])
+    client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+
+
+def _asked(conf: JobConf, chosen: Chosen) -> dict[str, str]:
+    return {
+        "model": conf.model, "model_digest": chosen.model.digest, "source": conf.source.path, "source_format": conf.source.format,
+        "target": uris.normalise(conf.target.path), "mode": conf.mode, "batch": conf.batch or "", "where": conf.where or "",
+    }  # fmt: skip
+
+
+def _done(report: Report) -> dict[str, str]:
+    return {
+        "target_version": str(report.version),
+        "engine": report.engine,
+        "committed": str(report.committed).lower(),
+    }
+
+
+def _params(said: Mapping[str, str]) -> list[Any]:
     from sparkml_lifecycle.entities import Param
 
-    said = {
-        "model": conf.model, "model_digest": report.model_digest, "source": conf.source.path, "source_format": conf.source.format,
-        "target": report.target, "target_version": str(report.version), "mode": conf.mode, "batch": conf.batch or "",
-        "where": conf.where or "", "engine": report.engine, "committed": str(report.committed).lower(),
-    }  # fmt: skip
     return [Param(key, value[:6000]) for key, value in said.items() if value]
 
 
-def _score(spark: Any, conf: JobConf, client: LifecycleClient, run_id: str) -> Report:
-    started = time.perf_counter()
-    directory = resolve(conf.model, client)
-    consent = Settings.load().allow_code if conf.allow_code is None else conf.allow_code
-    model = package.read(directory, allow_code=consent)
-    rows = read_source(spark, conf.source)
-    if conf.where:
-        rows = rows.where(conf.where)
-    check_columns(rows, model)
-    scored = with_predictions(spark, rows, model, directory, conf, consent)
-    target = uris.normalise(conf.target.path)
-    before = _version(spark, target)
+def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
     try:
-        _write(scored, target, conf)
+        return _scored(spark, conf, chosen, run_id)
     except LifecycleError:
         raise
     except Exception as error:
         raise _explained(error, conf) from error
+
+
+def _scored(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
+    started = time.perf_counter()
+    model = chosen.model
+    rows = read_source(spark, conf.source)
+    if conf.where:
+        rows = _filtered(rows, conf.where)
+    check_columns(rows, model)
+    scored = with_predictions(spark, rows, model, chosen.directory, conf, chosen.consent)
+    target = uris.normalise(conf.target.path)
+    before = _version(spark, target)
+    _write(scored, target, conf)
     after = _version(spark, target)
     written = _rows_of(spark, target) if after != before else 0
     seconds = time.perf_counter() - started
@@ -145,9 +239,16 @@ def read_source(spark: Any, source: Source) -> Any:
     ------
     NotFound
         If there is no such path or table.
+    InvalidInput
+        If the path is a Delta table and the format says something else: its files are not its rows.
     """
     from pyspark.errors import AnalysisException
 
+    if source.format not in ("delta", "table", "sql") and _is_delta(spark, source.path):
+        raise InvalidInput(
+            f"The source {source.path!r} is a Delta table, and source.format is {source.format!r}: that would read the rows of "
+            "files that were removed too. Use format: delta."
+        )
     try:
         if source.format == "table":
             return spark.table(source.path)
@@ -155,9 +256,32 @@ def read_source(spark: Any, source: Source) -> Any:
             return spark.sql(source.path)
         return spark.read.format(source.format).options(**source.options).load(uris.for_spark(source.path))
     except AnalysisException as error:
-        raise NotFound(
-            f"The source {source.path!r} ({source.format}) cannot be read: {str(error).splitlines()[0]}"
+        raise NotFound(f"The source {source.path!r} ({source.format}) cannot be read: {reason(error)}.") from error
+
+
+def _is_delta(spark: Any, path: str) -> bool:
+    # asked of the filesystem that Spark reads by: the driver's own may have no credentials
+    hadoop = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"{uris.for_spark(path).rstrip('/')}/_delta_log")
+    return bool(hadoop.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).exists(hadoop))
+
+
+def _filtered(rows: Any, condition: str) -> Any:
+    from pyspark.errors import AnalysisException
+
+    try:
+        return rows.where(condition)
+    except AnalysisException as error:
+        named = _UNKNOWN_COLUMN.search(str(error))
+        near = nearest(named[1], rows.columns) if named else None
+        why = f"there is no column {named[1]!r}" if named else reason(error)
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise InvalidInput(
+            f"where: {condition!r} cannot be applied to the source: {why}. It has: {', '.join(rows.columns)}.{hint}"
         ) from error
+
+
+_CONDITION = re.compile(r"\[[A-Z][A-Z0-9_.]+\] [^\n]+")
+_UNKNOWN_COLUMN = re.compile(r"UNRESOLVED_COLUMN.* with name `([^`.]+)` cannot be resolved")
 
 
 def check_columns(rows: Any, model: PyFuncModel) -> None:
@@ -265,5 +389,8 @@ def _explained(error: Exception, conf: JobConf) -> LifecycleError:
             marker = f"errors.{kind.__name__}: "
             if marker in line:
                 return kind(line.split(marker, 1)[1])
-    first = text.splitlines()[0] if text else type(error).__name__
-    return ScoringError(f"The job {conf.job!r} failed and committed nothing: {type(error).__name__}: {first[:500]}")
+    # Java's own first line says only that something happened; the innermost error with a name of Spark's says what
+    named = _CONDITION.findall(text)
+    # Spark quotes the values of rows in single quotes
+    first = re.sub(r"'[^']*'", "'…'", named[-1].rstrip(". ") if named else reason(error))[:500]
+    return ScoringError(f"The job {conf.job!r} failed and committed nothing: {type(error).__name__}: {first}.")

@@ -29,7 +29,17 @@ def test_the_demo_trains_scores_and_does_not_start_over(tmp_path):
 
     first = demo()
     assert "336,776 flights, " in first
-    assert "Spark and delta-rs read the same 336,776 rows" in first
+    assert "Spark and delta-rs read the same 336,776 rows; 1,000 compared with the model called directly, all " in first
+    assert "rows a second" not in first
+    assert first.count(" 2013-12-") == 10
+    runs, carriers = (
+        subprocess.run(line.strip(), shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for line in first.splitlines()
+        if ' -c "' in line
+    )
+    # every run's column and every carrier asked for, none cut by dots
+    assert {"sklearn", "xgboost", "h2o"} <= set(runs.split())
+    assert "..." not in runs + carriers
     current.set_tracking_uri(str(tmp_path / "mllake"))
     runs = ml.search_runs(experiment_names=["ATTRI_PRO"], order_by=["metrics.mae ASC"])
     assert set(runs["tags.mlflow.runName"]) == {"sklearn", "xgboost", "h2o"}
@@ -40,4 +50,5 @@ def test_the_demo_trains_scores_and_does_not_start_over(tmp_path):
     second = demo()
     assert second.count("is trained already") == 3
     assert "are scored with" in second
+    assert "joining" not in second
     assert len(ml.search_runs(experiment_names=["ATTRI_PRO"])) == 3

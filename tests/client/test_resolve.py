@@ -16,6 +16,12 @@ def test_what_is_here_is_used_where_it_lies(client, run_id, tmp_path):
     assert copy == tmp_path / "out" / "model"
 
 
+def test_a_download_below_the_working_directory_has_an_absolute_path(client, run_id, tmp_path, monkeypatch):
+    client.log_text(run_id, "x", "d/a.txt")
+    monkeypatch.chdir(tmp_path)
+    assert client.download_artifacts(run_id, "d", "./") == str(tmp_path / "d")
+
+
 def test_what_is_not_there_is_said(client, run_id, tmp_path):
     with pytest.raises(NotFound):
         resolve(tmp_path / "nothing")

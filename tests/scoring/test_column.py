@@ -95,8 +95,23 @@ def test_a_column_in_another_inputs_place_is_an_error(spark, pipeline):
     from pyspark.sql import functions as F
 
     udf = pyfunc.spark_udf(spark, pipeline[1])
-    with pytest.raises(errors.SchemaError, match="position 0 is the column 'gate', but 'speed' belongs there"):
+    message = r"Argument 1 is the column 'gate', but 'speed' belongs there\. Argument 2, the expression .*speed.*\.alias\('speed'\)"
+    with pytest.raises(errors.SchemaError, match=message):
         udf("gate", F.col("speed") + 1, "heat", "carrier")
+    with pytest.raises(errors.SchemaError, match="Argument 2, 'fast', bears no name"):
+        udf("gate", "fast", "heat", "carrier")
+    with pytest.raises(errors.SchemaError, match="all by position"):
+        udf("gate", F.lit(1), F.lit(2), "carrier")
+
+
+def test_an_alias_makes_an_expression_match_by_name(spark, pipeline):
+    from pyspark.sql import functions as F
+
+    case, path = pipeline
+    udf = pyfunc.spark_udf(spark, path)
+    found = answers(frame_of(spark, case), udf("gate", (F.col("speed") + 1).alias("speed"), "heat", "carrier"))
+    wanted = package.read(path).predict(case.frame().assign(speed=case.frame()["speed"] + 1))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_the_number_of_columns_is_checked(spark, pipeline):
@@ -277,7 +292,7 @@ def test_names_are_compared_as_the_session_has_it(spark, tenfold):
     udf = pyfunc.spark_udf(spark, tenfold("a", "b"))
     frame = spark.createDataFrame([(1.0, 2.0)], "a double, b double")
     np.testing.assert_allclose(frame.select(udf("B", "A"), udf(F.col("B"), F.col("a"))).head(), [12.0, 12.0], rtol=1e-9)
-    with pytest.raises(errors.SchemaError, match="is the column 'B', but 'a' belongs there"):
+    with pytest.raises(errors.SchemaError, match="is the column 'b', but 'a' belongs there"):
         udf(F.col("B"), F.lit(1.0))
     spark.conf.set("spark.sql.caseSensitive", "true")
     try:

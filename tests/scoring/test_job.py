@@ -1,8 +1,10 @@
 """The batch job: its conf, what it writes, and what it does when something is wrong."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import sparkml_lifecycle as ml
 from sparkml_lifecycle import errors, package
 from sparkml_lifecycle.package import Description
 from sparkml_lifecycle.scoring.conf import check, read_conf
-from sparkml_lifecycle.scoring.job import run_job
+from sparkml_lifecycle.scoring.job import ENGINES, Report, find_model, run_job
 from tests.flavors.models import CASES
 
 MINIMAL = {"model": "m", "source": {"path": "s"}, "target": {"path": "t"}}
@@ -120,8 +122,66 @@ def test_columns_that_do_not_fit_stop_the_job_before_it_writes(spark, work, tmp_
     with pytest.raises(errors.SchemaError, match=r"'gate' is string.*'heat' .*is missing"):
         run_job(spark, check({**content, "source": {"path": str(tmp_path / "bad")}}))
     assert not (tmp_path / "target").exists()
-    failed = ml.search_runs(experiment_names=["scoring"], output_format="list")
-    assert [run.info.status for run in failed] == ["FAILED"]
+    (failed,) = ml.search_runs(experiment_names=["scoring"], output_format="list")
+    assert failed.info.status == "FAILED"
+    # what the conf says is known from the start
+    assert failed.data.params["model"] == content["model"]
+    assert failed.data.params["source"] == str(tmp_path / "bad")
+    assert failed.data.params["target"] == str(tmp_path / "target")
+    assert failed.data.tags["sparkml.error"] == "SchemaError"
+    assert "'gate' is string" in failed.data.tags["sparkml.error.message"]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("sped > 1", "there is no column 'sped'.*It has: speed, gate, heat, carrier. Did you mean 'speed'"),
+        ("speed >> > 1", "PARSE_SYNTAX_ERROR.*It has: speed"),
+    ],
+)
+def test_a_wrong_condition_names_the_columns(spark, work, where, said, capfd):
+    _, _, content = work
+    with pytest.raises(errors.InvalidInput, match=said):
+        run_job(spark, check({**content, "where": where}))
+    # Spark prints nothing of its own
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.spark
+def test_an_error_of_sparks_is_one_line_that_quotes_no_row(spark, work, capfd):
+    _, _, content = work
+    with pytest.raises(errors.ScoringError, match=r"committed nothing: .*\[CAST_INVALID_INPUT\]") as caught:
+        run_job(spark, check({**content, "where": "cast(carrier as int) > 1"}))
+    assert "\n" not in str(caught.value)
+    assert not {"'AA'", "'DL'", "'UA'"} & set(str(caught.value).split())
+    assert "Aborting" not in capfd.readouterr().err
+
+
+@pytest.mark.spark
+def test_a_delta_table_is_not_read_as_its_files(spark, work):
+    _, _, content = work
+    with pytest.raises(errors.InvalidInput, match="is a Delta table, and source.format is 'parquet'.*format: delta"):
+        run_job(spark, check({**content, "source": {**content["source"], "format": "parquet"}}))
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_is_made(tmp_path):
+    conf = check({**MINIMAL, "model": f"runs:/{'0' * 32}/model", "tracking_uri": str(tmp_path / "lake")})
+    with pytest.raises(errors.NotFound, match="There is no run"):
+        find_model(conf)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "said"),
+    [
+        (500_000, 9.9, "500,000 rows in 9.9 s"),
+        (500, 20.0, "500 rows in 20.0 s"),
+        (500_000, 20.0, "500,000 rows in 20.0 s (25,000 rows a second)"),
+    ],
+)
+def test_a_rate_is_said_where_it_means_something(rows, seconds, said):
+    assert Report(rows, seconds, 0, True, "m", "d", "t", "column", "r").pace == said
 
 
 @pytest.mark.spark
@@ -180,10 +240,43 @@ def test_spark_submit_runs_the_job_and_fails_in_one_line(work, tmp_path):
 
     done = submit()
     assert done.returncode == 0, done.stderr[-2000:]
-    assert f"{len(case.frame())} rows" in done.stdout
+    assert f"{len(case.frame())} rows in " in done.stdout
+    assert ENGINES["column"] in done.stdout
     wrong = submit("--set", "model=runs:/0123456789abcdef0123456789abcdef/model")
     assert wrong.returncode == 1
     # spark-submit sends a Python program's stderr to its own stdout
     said = wrong.stdout + wrong.stderr
     assert "score_batch: " in said
     assert "Traceback" not in said
+
+    # Ctrl-C reaches Spark's JVM and the job, as in a terminal
+    def slow(frame):
+        open(f"{tmp_path}/scoring", "w").close()
+        time.sleep(600)
+        return frame["speed"]
+
+    signature = ml.models.infer_signature(case.frame()[["speed"]], case.frame()["speed"])
+    package.save(slow, tmp_path / "slow", Description(signature=signature, allow_code=True))
+    arguments = (
+        "--set",
+        f"model={tmp_path / 'slow'}",
+        "--set",
+        "allow_code=true",
+        "--set",
+        f"target.path={tmp_path / 'never'}",
+    )
+    running = subprocess.Popen(
+        [*command, "--config", str(tmp_path / "job.yml"), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
+    )  # fmt: skip
+    while running.poll() is None and not (tmp_path / "scoring").exists():
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    said = running.communicate()[0]
+    assert running.returncode == 130
+    assert [line for line in said.splitlines() if line and "incubator" not in line] == [
+        "score_batch: interrupted; a run that had begun is KILLED"
+    ]
+    assert not list((tmp_path / "never").glob("_delta_log/*.json"))
+    last = ml.search_runs(experiment_names="scoring", order_by="start_time desc", output_format="list")[0]
+    assert (last.info.status, last.data.params["target"]) == ("KILLED", str(tmp_path / "never"))
