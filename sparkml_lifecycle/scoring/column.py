@@ -82,11 +82,12 @@ class ModelUdf:
         if self._names is None:
             plain = [name for name in found if name is not None]
             return self._udf(tuple(plain) if len(set(plain)) == len(columns) else None)(*wanted)
-        given = [None if name is None else fold(name) for name in found]
-        if None not in given and sorted(map(str, given)) == sorted(folded):
-            by_name = dict(zip(given, wanted, strict=True))
-            return self._udf(tuple(known))(*(by_name[name] for name in folded))
-        self._check_positions(columns, [name if name is None else _as_named(name, known, fold) for name in found])
+        spelled = dict(zip(folded, known, strict=True))
+        found = [name if name is None else spelled.get(fold(name), name) for name in found]
+        if sorted(str(name) for name in found) == sorted(known):
+            by_name = dict(zip(found, wanted, strict=True))
+            return self._udf(tuple(known))(*(by_name[name] for name in known))
+        self._check_positions(columns, found)
         return self._udf(tuple(known))(*wanted)
 
     def _check_positions(self, given: Sequence[Any], found: Sequence[str | None]) -> None:
@@ -111,7 +112,7 @@ class ModelUdf:
             return "Give all of them by name, or all by position."
         position = others[0]
         has = found[position]
-        what = repr(has) if has is not None else f"the expression {_shown(given[position]) or 'there'}"
+        what = repr(has) if has is not None else f"the expression {_text(given[position])}"
         return f"Argument {position + 1}, {what}, bears no name of the model's: write it with .alias({left[0]!r}), and all match by name."
 
     def _udf(self, names: tuple[str, ...] | None) -> Any:
@@ -150,17 +151,6 @@ def make_udf(plan: Plan, result: Any) -> Any:
         yield from score_columns(plan, batches)
 
     return arrow_udf(predict, result)
-
-
-def _as_named(name: str, known: Sequence[str], fold: Callable[[str], str]) -> str:
-    """A column's name as the model spells it, if it is one of the model's."""
-    return next((one for one in known if fold(one) == fold(name)), name)
-
-
-def _shown(column: Any) -> str | None:
-    """An expression as Spark prints it."""
-    match = re.fullmatch(r"Column<'(.*)'>", repr(column), flags=re.DOTALL)
-    return match[1] if match else None
 
 
 def _quoted(name: str) -> str:
@@ -202,8 +192,12 @@ def _name_of_node(node: Any, column: Any) -> str | None:
         named = expression.getClass().getSimpleName() in ("AttributeReference", "Alias")
         return str(expression.name()) if named else None
     if kind == "SqlExpression":
-        return _last_part(_SQL_PATH, repr(column).removeprefix("Column<'").removesuffix("'>"))
+        return _last_part(_SQL_PATH, _text(column))
     return None
+
+
+def _text(column: Any) -> str:
+    return repr(column).removeprefix("Column<'").removesuffix("'>")
 
 
 def _last_part(path: re.Pattern[str], text: str) -> str | None:
