@@ -336,6 +336,7 @@ def test_columns_with_numbers_for_names_do_not_warn(tmp_path):
         lambda x: [float(v) for v in x["x"]],
         lambda x: np.column_stack([x["x"], x["x"]]),
         lambda x: pa.table({"a": pa.array(x["x"])}),
+        lambda x: {"a": pa.array(x["x"]), "b": pa.chunked_array([pa.array(x["x"])])},
     ],
 )
 def test_a_null_does_not_change_the_container(answer, tmp_path):

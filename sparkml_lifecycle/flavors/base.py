@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from sparkml_lifecycle.model.form import Spelling
-from sparkml_lifecycle.model.signature import Signature
+from sparkml_lifecycle.model.spelling import Spelling
+
+if TYPE_CHECKING:
+    from sparkml_lifecycle.model.signature import Signature
 
 BatchForm = Literal["numpy", "pandas", "arrow"]
 
@@ -101,7 +103,7 @@ class Flavor(Protocol):
         """
         return None
 
-    def refusing(self, model: Any, signature: Signature, names: Sequence[str]) -> tuple[str, ...] | None:
+    def refusing(self, model: Any, signature: "Signature", names: Sequence[str]) -> tuple[str, ...] | None:
         """The columns in which a null is refused, of ``names``; None where only trying a row can tell."""
         answers = self.answers_missing(model)
         return None if answers is None else () if answers else tuple(names)

@@ -10,8 +10,8 @@ from sparkml_lifecycle.errors import ConsentRequired, FormatError, InvalidInput
 from sparkml_lifecycle.flavors import python_model
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
 from sparkml_lifecycle.flavors.python_model import FunctionModel, PythonModelContext
-from sparkml_lifecycle.model.form import Spelling
 from sparkml_lifecycle.model.signature import Signature
+from sparkml_lifecycle.model.spelling import Spelling
 
 
 class PythonFunctionFlavor(Flavor):

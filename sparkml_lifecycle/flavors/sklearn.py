@@ -8,7 +8,7 @@ import numpy as np
 
 from sparkml_lifecycle.errors import ConsentRequired, FormatError, InvalidInput
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
-from sparkml_lifecycle.model.form import Spelling
+from sparkml_lifecycle.model.spelling import Spelling
 
 # skops 0.16 does not know these compiled classes of scikit-learn; their content is checked after loading instead.
 _TREES = {"sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}

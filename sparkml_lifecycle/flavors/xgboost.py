@@ -9,7 +9,7 @@ import numpy as np
 
 from sparkml_lifecycle.errors import FormatError, InvalidInput
 from sparkml_lifecycle.flavors.base import BatchForm, Flavor, Saved, SaveOptions
-from sparkml_lifecycle.model.form import Spelling
+from sparkml_lifecycle.model.spelling import Spelling
 
 _CLASSES = ("XGBRegressor", "XGBClassifier", "XGBRanker", "XGBRFRegressor", "XGBRFClassifier", "XGBModel")
 

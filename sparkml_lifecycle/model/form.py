@@ -10,7 +10,7 @@ row itself:
   is not known), texts are objects, categories have the levels that the model knows;
 * two kinds of values do not fit their first form: a null in an integer or boolean column, and a time outside of what
   nanoseconds reach. A row that holds one is scored in *another call*, in which such columns have their *second form*:
-  float64 with NaN (pandas' ``Int64`` and ``boolean`` where the :class:`Spelling` says so), and microseconds;
+  float64 with NaN (pandas' ``Int64`` and ``boolean`` where the model's :class:`~sparkml_lifecycle.model.spelling.Spelling` says so), and microseconds;
 * rows that the model refuses (see :mod:`sparkml_lifecycle.nulls`) are in no call and answer null.
 
 Which call a row is in depends on that row alone; where the model looks at its columns one by one (``Spelling.apart``) only
@@ -29,34 +29,10 @@ import pyarrow.compute as pc
 from sparkml_lifecycle.errors import SchemaError
 from sparkml_lifecycle.model.batch import is_list
 from sparkml_lifecycle.model.signature import Column, Tensor
+from sparkml_lifecycle.model.spelling import Spelling
 
 # what nanoseconds since 1970 in 64 bits reach, in microseconds
 _FIRST_TIME, _LAST_TIME = -9_223_372_036_854_775, 9_223_372_036_854_775
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """How a framework, or one model of it, spells what pandas has several spellings for.
-
-    Attributes
-    ----------
-    text : {"nan", "none"}
-        What stands for a missing value in a column of objects.
-    none_in : frozenset of str
-        The columns in which it is None although ``text`` is ``"nan"``.
-    nullable_integers : bool
-        Whether integers and booleans with a null become pandas' ``Int64`` and ``boolean``, which lose no digit.
-    apart : bool
-        Whether the model looks at columns one by one, so that a null in one must not change the type of another.
-    unseen : {"missing", "kept", "refused"}
-        What a category is that is not among the known levels: a missing value, a level more, or a row without an answer.
-    """
-
-    text: Literal["nan", "none"] = "none"
-    none_in: frozenset[str] = frozenset()
-    nullable_integers: bool = False
-    apart: bool = False
-    unseen: Literal["missing", "kept", "refused"] = "missing"
 
 
 @dataclass(frozen=True)
@@ -78,7 +54,7 @@ class Form:
     kind: Literal["arrow", "numpy", "pandas"]
     columns: Mapping[str, Column] = field(default_factory=dict)
     tensor: Tensor | None = None
-    spelling: Spelling = Spelling()
+    spelling: Spelling = field(default_factory=Spelling)
     labels: Mapping[str, int] = field(default_factory=dict)
 
     def calls(self, table: pa.Table, as_given: bool = False) -> Iterator[tuple[np.ndarray | None, Any]]:

@@ -69,4 +69,5 @@ def _arrow(pieces: Pieces, rows: int) -> Any:
     from sparkml_lifecycle.model import answers
 
     tables = [(at[at >= 0], answers.to_columns(given, len(at)).filter(pa.array(at >= 0))) for at, given in pieces]
-    return answers.joined(tables, rows)
+    joined = answers.joined(tables, rows)
+    return joined if hasattr(pieces[0][1], "column_names") else joined.column(0)
