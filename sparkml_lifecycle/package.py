@@ -108,9 +108,7 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
     try:
         beside.mkdir(parents=True)
         written = _write(model, flavor, beside, description)
-        if target.exists():
-            target.rmdir()
-        os.rename(beside, target)
+        _move(beside, target)
     except ConsentRequired as error:
         raise ConsentRequired(f"{error}{_without_pickle(model, flavor)}") from error
     except LifecycleError:
@@ -122,6 +120,16 @@ def save(model: Any, path: str | Path, description: Description) -> Manifest:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return written
+
+
+def _move(beside: Path, target: Path) -> None:
+    if not (target.exists() and target.samefile(Path.cwd())):
+        # over an empty directory as well
+        os.rename(beside, target)
+        return
+    # a process cannot lose the directory it is in; the manifest, which makes it a model, comes last
+    for path in sorted(beside.iterdir(), key=lambda path: path.name == manifest.FILE):
+        os.rename(path, target / path.name)
 
 
 def _check_options(flavor: Flavor, options: Mapping[str, Any]) -> None:
@@ -142,7 +150,7 @@ def _target(path: str | Path) -> Path:
             f"A model is saved as a directory on this machine, found {str(path)!r}. With a run, wherever its artifacts lie: "
             "ml.log_model(model, 'model')."
         )
-    return Path(place.text)
+    return Path(place.text).resolve()
 
 
 def _without_pickle(model: Any, flavor: Flavor) -> str:

@@ -119,6 +119,19 @@ def test_a_damaged_file_is_a_format_error(options, file, size, tmp_path):
         package.read(tmp_path / "m", allow_code=True)
 
 
+def test_the_current_directory_and_a_link_are_places_like_any_other(tmp_path, monkeypatch):
+    model = CASES["sklearn-forest"].train()
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "here")
+    for path, found in ((".", "here"), (tmp_path / "link", "there")):
+        ml.save_model(model, path)
+        assert package.read(path).predict(CASES["sklearn-forest"].frame()) is not None
+        assert (tmp_path / found / "MLmodel").is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["here", "link", "there"]
+
+
 def test_a_flavor_without_a_loader_says_so(tmp_path):
     package.save(CASES["sklearn-forest"].train(), tmp_path / "m", Description())
     content = yaml.safe_load((tmp_path / "m" / "MLmodel").read_text())
