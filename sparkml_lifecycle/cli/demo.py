@@ -173,7 +173,9 @@ def score(console: "Console", uri: str) -> Scoring:
             said = (done.stderr.strip() or done.stdout.strip())[-2000:]
             raise ScoringError(f"spark-submit ended with exit code {done.returncode}: {said}")
         rate = f"{scoring.rows / scoring.seconds:,.0f} rows a second"
-        say(f"spark-submit {JOB}: {scoring.rows:,} flights in {scoring.seconds:.0f} s, {rate} with Spark's warm-up in it")
+        say(
+            f"spark-submit {JOB}: {scoring.rows:,} flights in {scoring.seconds:.0f} s, {rate} with Spark's warm-up in it"
+        )
     return scoring
 
 
