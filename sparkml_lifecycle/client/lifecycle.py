@@ -121,7 +121,7 @@ class LifecycleClient:
     ) -> PagedList[Experiment]:
         """A page of experiments, the newest first; ``filter_string`` knows ``name``, ``creation_time`` and ``tags.``."""
         return self._store.experiments.search(
-            ViewType.of(view_type), filter_string, names.several(order_by), max_results, page_token
+            ViewType.of(view_type), filter_string, order_by or (), max_results, page_token
         )
 
     def all_experiments(
@@ -230,7 +230,7 @@ class LifecycleClient:
         """
         ids = _experiment_ids(experiment_ids)
         return self._store.search_runs(
-            ids, filter_string, ViewType.of(run_view_type), max_results, names.several(order_by), page_token, as_of
+            ids, filter_string, ViewType.of(run_view_type), max_results, order_by or (), page_token, as_of
         )
 
     def search_table(
@@ -256,7 +256,7 @@ class LifecycleClient:
         """
         ids, columns = _experiment_ids(experiment_ids), Only.of(only)
         return self._store.search_table(
-            ids, filter_string, ViewType.of(run_view_type), max_results, names.several(order_by), columns, as_of
+            ids, filter_string, ViewType.of(run_view_type), max_results, order_by or (), columns, as_of
         )
 
     def search_table_pages(

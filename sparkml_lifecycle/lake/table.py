@@ -309,15 +309,12 @@ class Table(Generic[R]):
         """The files of a snapshot that no summary covers: their path, rows and smallest ``seq``."""
         return [file for file in compaction.files_of(snapshot.handle) if file["path"] not in covered]
 
-    def covered(self) -> set[str]:
-        """The names of the files of this table that are summed up."""
+    def covered(self, fold: Snapshot | None = None) -> set[str]:
+        """The names of the files of this table that are summed up, by a snapshot of the fold or by the fold as it is now."""
         if self.fold is None:
             return set()
-        return set(
-            self.fold.query(f"select covers from {self.fold.row_type.TABLE} where covers is not null")[
-                "covers"
-            ].to_pylist()
-        )
+        sql = f"select covers from {self.fold.row_type.TABLE} where covers is not null"
+        return set((self.fold if fold is None else fold).query(sql)["covers"].to_pylist())
 
     def sum_up(self, content: Any, path: str) -> None:
         """Sum a file up before it is put in the place of others, so that whoever sees it finds its summary."""

@@ -46,7 +46,7 @@ class Latest:
         since = parts.since
         rest = self._points.uncovered(points, self._covered_by(fold)) if since is not None else []
         # reading a covered file once more does no harm, so the smallest seq is enough to leave out most of them
-        starts = [file["min.seq"] for file in rest if file.get("min.seq") is None or file["min.seq"] <= since]
+        starts: list[Any] = [start for file in rest if (start := file.get("min.seq")) is None or start <= since]
         if starts:
             begin = "true" if None in starts else f"seq >= {min(starts)}"
             sql = f"select {', '.join(_POINT)} from metrics where {where.sql()} and {begin} and seq <= {since}"
@@ -58,7 +58,6 @@ class Latest:
             return set()
         version, covered = self._covered
         if version != fold.handle.version():
-            found = fold.query("select covers from latest_metrics where covers is not null")
-            version, covered = fold.handle.version(), set(found["covers"].to_pylist())
+            version, covered = fold.handle.version(), self._points.covered(fold)
             self._covered = (version, covered)
         return covered

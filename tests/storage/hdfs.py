@@ -1,12 +1,11 @@
 """A real HDFS on this machine: Hadoop's jars from Maven Central, a NameNode and a DataNode on free loopback ports.
 
-The jars are fetched once, by the Ivy that ships inside pyspark (so Java is all that is needed), else by ``mvn`` where it is, and
-kept under ``~/.cache/sparkml-tests``.
+The jars are fetched once, by the Ivy that ships inside pyspark (so Java is all that is needed), and kept under
+``~/.cache/sparkml-tests``.
 """
 
 import itertools
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -30,9 +29,6 @@ def jars() -> Path:
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             found = Path(folder) / "jars"
             said = _by_ivy(Path(folder), found)
-            if not list(found.glob(f"hadoop-hdfs-{VERSION}.jar")) and shutil.which("mvn"):
-                shutil.rmtree(found, ignore_errors=True)
-                said += _by_maven(Path(folder), found)
             assert list(found.glob(f"hadoop-hdfs-{VERSION}.jar")), f"Hadoop's jars cannot be fetched: {said[-3000:]}"
             try:
                 found.rename(target)
@@ -54,26 +50,6 @@ def _by_ivy(folder: Path, target: Path) -> str:
     pattern = f"{target}/[artifact]-[revision](-[classifier]).[ext]"
     command = ["java", "-jar", str(ivy), "-cache", str(folder / "ivy"), "-ivy", "ivy.xml", "-types", "jar", "bundle"]
     return _run([*command, "-retrieve", pattern], folder)
-
-
-def _by_maven(folder: Path, target: Path) -> str:
-    wanted = "".join(
-        f"<dependency><groupId>org.apache.hadoop</groupId><artifactId>{name}</artifactId><version>{VERSION}</version></dependency>"
-        for name in MODULES
-    )
-    (folder / "pom.xml").write_text(
-        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>tests</groupId>'
-        f"<artifactId>hdfs</artifactId><version>1</version><dependencies>{wanted}</dependencies></project>"
-    )
-    command = [
-        "mvn",
-        "-q",
-        "-B",
-        "dependency:copy-dependencies",
-        f"-DoutputDirectory={target}",
-        "-DincludeScope=runtime",
-    ]
-    return _run(command, folder)
 
 
 def _run(command: list[str], folder: Path) -> str:
