@@ -174,8 +174,7 @@ def read(storage: Storage, path: str, target: Any) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    filesystem, place = storage.arrow(path)
-    with filesystem.open_input_file(place) as file:
+    with _opened(storage, path) as file:
         parquet = pq.ParquetFile(file)
         there = set(parquet.schema_arrow.names)
         part = parquet.read(columns=[name for name in target.names if name in there])
@@ -184,6 +183,15 @@ def read(storage: Storage, path: str, target: Any) -> Any:
         for field in target
     ]
     return pa.Table.from_arrays(arrays, schema=target)
+
+
+def _opened(storage: Storage, path: str) -> Any:
+    import pyarrow as pa
+
+    if not storage.speaks_arrow:
+        return pa.BufferReader(storage.read_bytes(path))
+    filesystem, place = storage.arrow(path)
+    return filesystem.open_input_file(place)
 
 
 def _statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:

@@ -73,11 +73,20 @@ class Recent:
         import pyarrow as pa
         import pyarrow.dataset as ds
 
+        if not self._storage.speaks_arrow:
+            return pa.concat_tables(
+                self._named(path, compaction.read(self._storage, path, self._schema)) for path in paths
+            )
         filesystem, _ = self._storage.arrow()
         # raw rows, no filter: nothing is left out by statistics
         files = ds.dataset([self._place(path) for path in paths], self._schema, format="parquet", filesystem=filesystem)
         found = files.to_table(columns=[*self._schema.names, _FILE])
         return found.cast(self._schema.append(pa.field(_FILE, pa.string())))
+
+    def _named(self, path: str, rows: Any) -> Any:
+        import pyarrow as pa
+
+        return rows.append_column(_FILE, pa.array([self._place(path)] * len(rows), pa.string()))
 
 
 def divided(files: Sequence[dict[str, Any]]) -> tuple[list[str], int | None]:

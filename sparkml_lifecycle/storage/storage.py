@@ -253,6 +253,14 @@ class Storage:
             else:
                 files.delete_file(place)
 
+    @property
+    def speaks_arrow(self) -> bool:
+        """Whether pyarrow's own threads may read here; ``hdfs:`` is reached through Python.
+
+        Such a thread can be the last to hold a file, and aborts the process if it lets go of it while the interpreter ends.
+        """
+        return self.scheme not in HADOOP
+
     def arrow(self, path: str = "") -> tuple[Any, str]:
         """The ``pyarrow.fs`` file system and the path in it, for readers and writers of Parquet."""
         return self._place(path)
