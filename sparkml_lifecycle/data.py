@@ -14,6 +14,7 @@ from typing import Any
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.entities import Dataset
 from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.spark import delta_reads
 from sparkml_lifecycle.tracking import names
 
 __all__ = ["from_arrow", "from_numpy", "from_pandas", "from_spark", "load_delta"]
@@ -139,7 +140,8 @@ def from_spark(
         raise InvalidInput(_KINDS.format("pyspark.sql.DataFrame", type(df).__name__))
     _check_columns(df.columns, targets, predictions)
     version = _check_version(version)
-    found = _delta_read(df)
+    reads = delta_reads(df)
+    found = reads[0] if len(reads) == 1 else None
     if found is not None:
         path = path or found[0]
         version = found[1] if version is None else version
@@ -267,24 +269,6 @@ def _spark_source(path: str | None, table_name: str | None, version: int | None,
 
 def _short(text: str | None) -> str | None:
     return text.rstrip("/").rpartition("/")[2] or None if text else None
-
-
-def _delta_read(df: Any) -> tuple[str, int] | None:
-    """The path and version of the one Delta table that a DataFrame of classic Spark reads, if it reads just one."""
-    plan = getattr(df, "_jdf", None)
-    if plan is None:
-        return None
-    leaves = plan.queryExecution().analyzed().collectLeaves()
-    relations = [leaves.apply(i) for i in range(leaves.size())]
-    if len(relations) != 1 or relations[0].getClass().getSimpleName() != "LogicalRelation":
-        return None
-    relation = relations[0].relation()
-    if "location" not in {method.getName() for method in relation.getClass().getMethods()}:
-        return None
-    location = relation.location()
-    if not location.getClass().getName().startswith("org.apache.spark.sql.delta."):
-        return None
-    return location.path().toString().removeprefix("file:"), int(location.getSnapshot().version())
 
 
 def _plan(df: Any, alone: bool) -> str:

@@ -179,6 +179,10 @@ class PyFuncModel:
         """Raise :class:`InvalidInput` if the model has no such method."""
         self._method(predict_fn)
 
+    def checked_params(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Parameters as the signature knows them; :class:`InvalidInput` for one that it does not."""
+        return self._signature.with_params(params) if params else {}
+
     # -- decided once ----------------------------------------------------------------------------------------------------
 
     def _default_method(self) -> str:

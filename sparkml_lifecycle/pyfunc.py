@@ -155,7 +155,7 @@ def spark_udf(
     model = package.read(directory, allow_code=consent)
     result = column.output_type(model, result_type, predict_fn)
     model.check_method(predict_fn)
-    known = (model.signature.with_params(params) if model.signature else dict(params or {})) if params else {}
+    known = model.checked_params(params)
     columns = model.signature.columns if model.signature else None
     optional = frozenset(str(c.name) for c in columns or () if not c.required)
     return ModelUdf(ship(spark, directory, consent), model.input_names, optional, result, predict_fn, known)

@@ -328,3 +328,24 @@ def java_is_new_enough(version: str) -> bool:
 
 def _versions(text: str) -> Iterator[str]:
     return (match.group(1) for match in re.finditer(r'version "([^"]+)"', text))
+
+
+def delta_reads(df: Any) -> list[tuple[str, int] | None]:
+    """Path and version of each Delta table that a DataFrame of classic Spark reads; None for what else it reads."""
+    plan = getattr(df, "_jdf", None)
+    if plan is None:
+        return []
+    leaves = plan.queryExecution().analyzed().collectLeaves()
+    return [_delta_read(leaves.apply(i)) for i in range(leaves.size())]
+
+
+def _delta_read(leaf: Any) -> tuple[str, int] | None:
+    if leaf.getClass().getSimpleName() != "LogicalRelation":
+        return None
+    relation = leaf.relation()
+    if "location" not in {method.getName() for method in relation.getClass().getMethods()}:
+        return None
+    location = relation.location()
+    if not location.getClass().getName().startswith("org.apache.spark.sql.delta."):
+        return None
+    return location.path().toString().removeprefix("file:"), int(location.getSnapshot().version())

@@ -168,6 +168,17 @@ def normalise(uri: str | Path) -> str:
     return f"{scheme}://{host}{path.rstrip('/')}"
 
 
+def real(uri: str | Path) -> str:
+    """:func:`normalise`, with links and ``..`` of a local path followed: two spellings of one directory are equal."""
+    text = normalise(uri)
+    return text if "://" in text else os.path.realpath(text)
+
+
+def is_within(uri: str, place: str) -> bool:
+    """Whether a normal URI is ``place`` or lies below it."""
+    return f"{uri}/".startswith(f"{place.rstrip('/')}/")
+
+
 def split(uri: str) -> tuple[str, str, str]:
     """Scheme, host (bucket, ``container@account…``, ``namenode:port``) and path of a storage URI; ``?`` and ``#`` are part of a name."""
     scheme, _, rest = uri.partition(":")

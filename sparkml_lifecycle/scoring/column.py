@@ -68,12 +68,12 @@ class ModelUdf:
                 raise InvalidInput(
                     f"The columns {', '.join(sorted(self._optional))} are optional, so say which are there: udf('a', 'b') or udf(struct('a', 'b'))."
                 )
-            return self._udf(tuple(self._names))(*(F.col(_quoted(name)) for name in self._names))
+            return self._udf(tuple(self._names))(*(F.col(quoted(name)) for name in self._names))
         known = self._names or []
         fold = _folding(known)
         folded = [fold(name) for name in known]
         wanted = [
-            column if not isinstance(column, str) else F.col(_quoted(column) if fold(column) in folded else column)
+            column if not isinstance(column, str) else F.col(quoted(column) if fold(column) in folded else column)
             for column in columns
         ]
         if len(columns) == 1 and self._names is not None and len(known) != 1:
@@ -153,7 +153,8 @@ def make_udf(plan: Plan, result: Any) -> Any:
     return arrow_udf(predict, result)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A column's name as Spark's expressions spell it, whatever characters are in it."""
     return f"`{name.replace('`', '``')}`"
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from sparkml_lifecycle.errors import ConfigError, did_you_mean, reason
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.errors import ConfigError, InvalidInput, did_you_mean, reason
 
 
 def _text(value: Any) -> Any:
@@ -17,6 +18,10 @@ def _text(value: Any) -> Any:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+_Some = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+_BY_PATH = ("delta", "parquet", "csv", "json", "orc")
 
 
 class Source(_Strict):
@@ -31,7 +36,7 @@ class Source(_Strict):
         Options of Spark's reader.
     """
 
-    path: str
+    path: _Some
     format: Literal["delta", "parquet", "csv", "json", "orc", "table", "sql"] = "delta"
     options: dict[str, str] = Field(default_factory=dict)
 
@@ -43,10 +48,13 @@ class Target(_Strict):
     ----------
     path : str
     partition_by : list of str
+    merge_schema : bool
+        ``append`` may add columns to the table and leave out some that it has, which are null then.
     """
 
-    path: str
+    path: _Some
     partition_by: list[str] = Field(default_factory=list)
+    merge_schema: bool = False
 
 
 class JobConf(_Strict):
@@ -85,7 +93,7 @@ class JobConf(_Strict):
         Settings of the Spark session.
     """
 
-    model: str
+    model: _Some
     source: Source
     target: Target
     job: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "default"
@@ -93,7 +101,7 @@ class JobConf(_Strict):
     batch: Annotated[str | None, BeforeValidator(_text)] = None
     keep: list[str] | None = None
     where: str | None = None
-    output: str = "prediction"
+    output: _Some = "prediction"
     prefix: str = ""
     result_type: str | None = None
     predict_fn: str | None = None
@@ -112,7 +120,9 @@ def read_conf(path: str | Path, settings: list[str] | None = None) -> JobConf:
         For a file that cannot be read, an unknown key or a wrong value: the message names key, value and what is allowed.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The conf file {str(path)!r} is not UTF-8: byte {error.start} is no character.") from error
     except OSError as error:
         raise ConfigError(f"Cannot read the conf file {str(path)!r}: {reason(error)}.") from error
     except yaml.YAMLError as error:
@@ -142,7 +152,33 @@ def check(content: dict[str, Any], where: str = "the conf") -> JobConf:
         )
     if conf.mode == "overwrite" and conf.batch:
         raise ConfigError(f"In {where}: 'batch' belongs to mode 'append'; mode is 'overwrite'.")
+    if conf.mode == "overwrite" and conf.target.merge_schema:
+        raise ConfigError(
+            f"In {where}: 'target.merge_schema' belongs to mode 'append'; 'overwrite' makes the table anew."
+        )
+    _check_places(conf, where)
     return conf
+
+
+def _check_places(conf: JobConf, where: str) -> None:
+    try:
+        target = uris.real(conf.target.path)
+        source = uris.real(conf.source.path) if conf.source.format in _BY_PATH else None
+    except InvalidInput as error:
+        raise ConfigError(f"In {where}: {error}") from None
+    if source is None or not (uris.is_within(target, source) or uris.is_within(source, target)):
+        return
+    lies = (
+        "is the source"
+        if target == source
+        else "lies in the source"
+        if len(target) > len(source)
+        else "holds the source"
+    )
+    raise ConfigError(
+        f"In {where}: 'target.path' {conf.target.path!r} {lies} ({conf.source.path!r}): the job would write over what it "
+        "reads, or a vacuum of one remove the other's files. Choose a directory of its own."
+    )
 
 
 def _override(content: dict[str, Any], setting: str) -> None:
@@ -154,7 +190,12 @@ def _override(content: dict[str, Any], setting: str) -> None:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
             raise ConfigError(f"--set {setting!r}: {parent!r} holds a value, not further keys.")
-    content[last] = yaml.safe_load(value) if value else ""
+    try:
+        content[last] = yaml.safe_load(value) if value else ""
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"--set {setting!r}: the value is not valid YAML: {reason(error)}. Quote it: {key}='\"…\"'."
+        ) from error
 
 
 def _explain(problem: Any) -> str:
@@ -169,4 +210,6 @@ def _explain(problem: Any) -> str:
         return f"unknown key {key!r}. Allowed: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
         return f"the key {key!r} is missing"
+    if problem["type"] == "string_too_short":
+        return f"{key!r} is empty"
     return f"{key!r} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"

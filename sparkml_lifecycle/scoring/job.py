@@ -14,18 +14,15 @@ from sparkml_lifecycle.errors import (
     AlreadyExists,
     InvalidInput,
     LifecycleError,
-    NotFound,
     SchemaError,
     ScoringError,
-    nearest,
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.model import batch
-from sparkml_lifecycle.model.signature import Signature, from_spark_schema
-from sparkml_lifecycle.scoring import column
-from sparkml_lifecycle.scoring.conf import JobConf, Source
+from sparkml_lifecycle.scoring import column, process, sink
+from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.ship import ship
+from sparkml_lifecycle.scoring.source import check_columns, filtered, read_source
 from sparkml_lifecycle.settings import Settings
 
 EXPERIMENT = "scoring"
@@ -137,9 +134,15 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, ch
     """
     chosen = chosen or find_model(conf, client)
     client = chosen.client
-    run = client.create_run(_experiment_id(client), run_name=conf.job, tags={"sparkml.job": conf.job})
+    experiment_id = _experiment_id(client)
+    _end_dead_runs(client, experiment_id, conf.job)
+    run = client.create_run(
+        experiment_id, run_name=conf.job, tags={"sparkml.job": conf.job, process.TAG: process.this()}
+    )
     run_id = run.info.run_id
     client.log_batch(run_id, params=_params(_asked(conf, chosen)))
+    # a lake that cannot be written is told before anything is scored
+    client.flush()
     try:
         report = _score(spark, conf, chosen, run_id)
     except BaseException as error:
@@ -167,6 +170,14 @@ def _experiment_id(client: LifecycleClient) -> str:
         except AlreadyExists:
             found = client.experiment_named(EXPERIMENT)
     return found.experiment_id
+
+
+def _end_dead_runs(client: LifecycleClient, experiment_id: str, job: str) -> None:
+    """Runs of this job whose process was killed, on this machine: nobody was left to end them."""
+    for run in client.search_runs([experiment_id], f"status = 'RUNNING' and tags.`sparkml.job` = '{job}'"):
+        if process.is_dead(run.data.tags.get(process.TAG, "")):
+            client.set_tag(run.info.run_id, "sparkml.error", "its process ended without a word")
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _cancel(spark: Any) -> None:
@@ -207,98 +218,31 @@ def _params(said: Mapping[str, str]) -> list[Any]:
 
 
 def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
+    started = time.perf_counter()
+    target = uris.normalise(conf.target.path)
     try:
-        return _scored(spark, conf, chosen, run_id)
+        before = _written(spark, conf, chosen, run_id)
     except LifecycleError:
         raise
     except Exception as error:
         raise _explained(error, conf) from error
-
-
-def _scored(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
-    started = time.perf_counter()
-    model = chosen.model
-    rows = read_source(spark, conf.source)
-    if conf.where:
-        rows = _filtered(rows, conf.where)
-    check_columns(rows, model)
-    scored = with_predictions(spark, rows, model, chosen.directory, conf, chosen.consent)
-    target = uris.normalise(conf.target.path)
-    before = _version(spark, target)
-    _write(scored, target, conf)
-    after = _version(spark, target)
-    written = _rows_of(spark, target) if after != before else 0
+    done = sink.commit_of(spark, target, before, run_id)
     seconds = time.perf_counter() - started
-    return Report(written, seconds, after or 0, after != before, conf.model, model.digest, target, "column", run_id)
+    digest = chosen.model.digest
+    return Report(done.rows, seconds, done.version, done.made, conf.model, digest, target, "column", run_id)
 
 
-def read_source(spark: Any, source: Source) -> Any:
-    """The source as a DataFrame.
-
-    Raises
-    ------
-    NotFound
-        If there is no such path or table.
-    InvalidInput
-        If the path is a Delta table and the format says something else: its files are not its rows.
-    """
-    from pyspark.errors import AnalysisException
-
-    if source.format not in ("delta", "table", "sql") and _is_delta(spark, source.path):
-        raise InvalidInput(
-            f"The source {source.path!r} is a Delta table, and source.format is {source.format!r}: that would read the rows of "
-            "files that were removed too. Use format: delta."
-        )
-    try:
-        if source.format == "table":
-            return spark.table(source.path)
-        if source.format == "sql":
-            return spark.sql(source.path)
-        return spark.read.format(source.format).options(**source.options).load(uris.for_spark(source.path))
-    except AnalysisException as error:
-        raise NotFound(f"The source {source.path!r} ({source.format}) cannot be read: {reason(error)}.") from error
-
-
-def _is_delta(spark: Any, path: str) -> bool:
-    # asked of the filesystem that Spark reads by: the driver's own may have no credentials
-    hadoop = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"{uris.for_spark(path).rstrip('/')}/_delta_log")
-    return bool(hadoop.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).exists(hadoop))
-
-
-def _filtered(rows: Any, condition: str) -> Any:
-    from pyspark.errors import AnalysisException
-
-    try:
-        return rows.where(condition)
-    except AnalysisException as error:
-        named = _UNKNOWN_COLUMN.search(str(error))
-        near = nearest(named[1], rows.columns) if named else None
-        why = f"there is no column {named[1]!r}" if named else reason(error)
-        hint = f" Did you mean {near!r}?" if near else ""
-        raise InvalidInput(
-            f"where: {condition!r} cannot be applied to the source: {why}. It has: {', '.join(rows.columns)}.{hint}"
-        ) from error
+def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> int | None:
+    rows = read_source(spark, conf.source)
+    sink.check_target(spark, rows, conf.target.path)
+    if conf.where:
+        rows = filtered(rows, conf.where)
+    check_columns(rows, chosen.model)
+    scored = with_predictions(spark, rows, chosen.model, chosen.directory, conf, chosen.consent)
+    return sink.write(spark, scored, conf, run_id)
 
 
 _CONDITION = re.compile(r"\[[A-Z][A-Z0-9_.]+\] [^\n]+")
-_UNKNOWN_COLUMN = re.compile(r"UNRESOLVED_COLUMN.* with name `([^`.]+)` cannot be resolved")
-
-
-def check_columns(rows: Any, model: PyFuncModel) -> None:
-    """Compare a DataFrame's columns with the model's signature, on the driver.
-
-    Raises
-    ------
-    SchemaError
-        Naming each column that is missing or has a type that would lose values.
-    """
-    import pyarrow as pa
-
-    found = pa.schema([pa.field(str(c.name), c.type) for c in from_spark_schema(rows.schema)])
-    batch.check_schema(found, model.signature or Signature())
-    missing = [name for name in model.input_names or [] if name not in found.names]
-    if model.signature is None and missing:
-        raise SchemaError(f"The columns {', '.join(missing)} are missing. Found: {', '.join(found.names)}.")
 
 
 def with_predictions(spark: Any, rows: Any, model: PyFuncModel, directory: Path, conf: JobConf, consent: bool) -> Any:
@@ -326,15 +270,14 @@ def with_predictions(spark: Any, rows: Any, model: PyFuncModel, directory: Path,
         )
     result = column.output_type(model, conf.result_type, conf.predict_fn)
     model.check_method(conf.predict_fn)
+    params = model.checked_params(conf.params)
     columns = model.signature.columns if model.signature else None
     optional = frozenset(str(c.name) for c in columns or () if not c.required)
-    udf = column.ModelUdf(
-        ship(spark, directory, consent), model.input_names, optional, result, conf.predict_fn, conf.params
-    )
-    taken = [F.col(f"`{name}`") for name in model.input_names or rows.columns if name in rows.columns]
+    udf = column.ModelUdf(ship(spark, directory, consent), model.input_names, optional, result, conf.predict_fn, params)
+    taken = [F.col(column.quoted(name)) for name in model.input_names or rows.columns if name in rows.columns]
     answer = udf(F.struct(*taken)) if optional or model.input_names is None else udf(*taken)
     return rows.select(
-        *(F.col(f"`{name}`") for name in kept),
+        *(F.col(column.quoted(name)) for name in kept),
         answer.alias(output),
         *(value.alias(name) for name, value in stamps.items()),
     )
@@ -353,32 +296,6 @@ def _stamps(model: PyFuncModel, conf: JobConf) -> Mapping[str, Any]:
         "model_digest": F.lit(model.digest),
         "scored_at": F.current_timestamp(),
     }
-
-
-def _write(scored: Any, target: str, conf: JobConf) -> None:
-    writer = scored.write.format("delta").mode(conf.mode)
-    if conf.target.partition_by:
-        writer = writer.partitionBy(*conf.target.partition_by)
-    if conf.mode == "overwrite":
-        writer = writer.option("overwriteSchema", "true")
-    else:
-        # Delta skips a transaction that it has seen, so a batch that runs again writes nothing
-        writer = writer.option("txnAppId", f"sparkml:batch:{conf.job}:{conf.batch}").option("txnVersion", "1")
-    writer.save(uris.for_spark(target))
-
-
-def _version(spark: Any, target: str) -> int | None:
-    from pyspark.errors import AnalysisException
-
-    try:
-        return int(spark.sql(f"DESCRIBE HISTORY delta.`{uris.for_spark(target)}` LIMIT 1").collect()[0]["version"])
-    except AnalysisException:
-        return None
-
-
-def _rows_of(spark: Any, target: str) -> int:
-    metrics = spark.sql(f"DESCRIBE HISTORY delta.`{uris.for_spark(target)}` LIMIT 1").collect()[0]["operationMetrics"]
-    return int(metrics.get("numOutputRows", 0))
 
 
 def _explained(error: Exception, conf: JobConf) -> LifecycleError:

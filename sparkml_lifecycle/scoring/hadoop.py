@@ -1,0 +1,48 @@
+"""Places as Spark's own file systems see them: the driver's Python may have no credentials, or other ones."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.errors import StorageError, reason
+
+_LOG = "_delta_log"
+_NO_CONNECTOR = "No FileSystem for scheme"
+
+
+def is_delta(spark: Any, path: str) -> bool:
+    """Whether a path, or one of those that a pattern fits, is a Delta table."""
+    with _explained(path):
+        files, place = _place(spark, f"{uris.for_spark(path)}/{_LOG}")
+        return bool(files.globStatus(place))
+
+
+def kind(spark: Any, path: str) -> str:
+    """What lies at a path: ``nothing`` (an empty directory as well), ``delta``, ``directory`` or ``file``."""
+    with _explained(path):
+        files, place = _place(spark, uris.for_spark(path))
+        if not files.exists(place):
+            return "nothing"
+        if files.getFileStatus(place).isFile():
+            return "file"
+        names = {status.getPath().getName() for status in files.listStatus(place)}
+        return "delta" if _LOG in names else "directory" if names else "nothing"
+
+
+def _place(spark: Any, uri: str) -> tuple[Any, Any]:
+    place = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(uri)
+    return place.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()), place
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    from py4j.protocol import Py4JJavaError
+
+    try:
+        yield
+    except Py4JJavaError as error:
+        why = reason(Exception(error.java_exception.getMessage() or error.java_exception.getClass().getSimpleName()))
+        if _NO_CONNECTOR in why or "ClassNotFound" in why:
+            why += ". Its connector is a jar: name it in the conf, spark: {spark.jars.packages: …}"
+        raise StorageError(f"Spark cannot reach {path!r}: {why}.") from None
