@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sparkml_lifecycle import current, uris
+from sparkml_lifecycle import current, origin, uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import (
     Dataset,
@@ -190,7 +190,7 @@ def start_run(
     if run_id is not None:
         run = _resumed(client, run_id, run_name, parent_run_id, said)
     else:
-        context = _context()
+        context = origin.tags()
         if parent:
             context["mlflow.parentRunId"] = client.get_run(parent).info.run_id if parent_run_id else parent
         run = client.store.create_run(
@@ -557,44 +557,6 @@ def _end_at_exit() -> None:
             _end(run_id, status)
         except Exception as error:  # nobody is left to catch it, so it is said
             print(f"sparkml_lifecycle: the run {run_id} could not be ended: {error}", file=sys.stderr)
-
-
-def _context() -> dict[str, str]:
-    import getpass
-
-    source = sys.argv[0] if sys.argv and sys.argv[0] else sys.executable
-    notebook = "ipykernel" in sys.modules
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    tags = {
-        "mlflow.user": Settings.load().user or user,
-        "mlflow.source.name": source,
-        "mlflow.source.type": "NOTEBOOK" if notebook else "LOCAL",
-    }
-    commit = _git_commit(Path.cwd() if notebook else Path(source).absolute().parent)
-    return {**tags, "mlflow.source.git.commit": commit} if commit else tags
-
-
-def _git_commit(directory: Path) -> str | None:
-    # read from the files: asking git itself would take longer than starting the run
-    for place in (directory, *directory.parents):
-        git = place / ".git"
-        if not git.is_dir():
-            continue
-        try:
-            head = (git / "HEAD").read_text().strip()
-            if not head.startswith("ref: "):
-                return head
-            loose = git / head[5:]
-            if loose.is_file():
-                return loose.read_text().strip()
-            packed = (line.split(" ", 1) for line in (git / "packed-refs").read_text().splitlines() if " " in line)
-            return next((commit for commit, name in packed if name == head[5:]), None)
-        except OSError:
-            return None
-    return None
 
 
 def _all_pages(

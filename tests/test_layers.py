@@ -23,7 +23,7 @@ LINES = (
     ("flavors", "evaluators", "environment"),
     ("lake",),
     ("model", "wire", "entities"),
-    ("spark", "storage", "uris", "current"),
+    ("spark", "storage", "uris", "current", "origin"),
     ("settings", "errors", "exceptions", "absent"),
 )
 ARROWS = {

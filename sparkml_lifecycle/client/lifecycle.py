@@ -30,6 +30,7 @@ from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.storage import Storage
 from sparkml_lifecycle.tracking import names
+from sparkml_lifecycle.tracking.finding import Query
 from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.store import TrackingStore, open_store
 
@@ -228,10 +229,8 @@ class LifecycleClient:
         FilterError
             If the filter cannot be read; the message marks the place.
         """
-        ids = _experiment_ids(experiment_ids)
-        return self._store.search_runs(
-            ids, filter_string, ViewType.of(run_view_type), max_results, order_by or (), page_token, as_of
-        )
+        ids, view = _experiment_ids(experiment_ids), ViewType.of(run_view_type)
+        return self._store.search_runs(Query(ids, filter_string, view, max_results, order_by or (), page_token, as_of))
 
     def search_table(
         self,
@@ -254,10 +253,12 @@ class LifecycleClient:
         -------
         pyarrow.Table
         """
-        ids, columns = _experiment_ids(experiment_ids), Only.of(only)
-        return self._store.search_table(
-            ids, filter_string, ViewType.of(run_view_type), max_results, order_by or (), columns, as_of
+        import pyarrow as pa
+
+        pages = self.search_table_pages(
+            experiment_ids, filter_string, run_view_type, max_results, order_by, only, as_of
         )
+        return pa.concat_tables(pages, promote_options="default")
 
     def search_table_pages(
         self,
@@ -275,10 +276,9 @@ class LifecycleClient:
         ------
         pyarrow.Table
         """
-        ids, columns = _experiment_ids(experiment_ids), Only.of(only)
-        return self._store.table_pages(
-            ids, filter_string, ViewType.of(run_view_type), max_results, order_by or (), columns, as_of
-        )
+        ids, view, columns = _experiment_ids(experiment_ids), ViewType.of(run_view_type), Only.of(only)
+        query = Query(ids, filter_string, view, max_results, order_by or (), as_of=as_of)
+        return self._store.table_pages(query, columns)
 
     def complete_run_id(self, part: str) -> str:
         """The run id that begins or ends with ``part``; deleted runs count, and a whole id is given back as it is.

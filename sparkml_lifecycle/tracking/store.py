@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,6 @@ from sparkml_lifecycle.entities import (
     Run,
     RunData,
     RunStatus,
-    ViewType,
 )
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake, Row, Where
@@ -29,16 +28,15 @@ from sparkml_lifecycle.lake.order import uuid7
 from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
-from sparkml_lifecycle.tracking import frame, names, paging, search, select
+from sparkml_lifecycle.tracking import finding, frame, names, paging
 from sparkml_lifecycle.tracking.buffer import Buffer
 from sparkml_lifecycle.tracking.experiments import Experiments, absolute, milliseconds
 from sparkml_lifecycle.tracking.fold import Latest
-from sparkml_lifecycle.tracking.logged import Logged, logged, run_of, runs_of
+from sparkml_lifecycle.tracking.logged import logged, run_of, runs_of
 from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
 from sparkml_lifecycle.tracking.values import input_row, metric_row, moment, tag_row
 
-MAX_RESULTS = 50_000
 _WAIT_SECONDS = 1.0
 
 
@@ -309,81 +307,17 @@ class TrackingStore:
         rows = self._latest.where(Where({"run_id": [run_id]}, as_of)).select(columns).sort_by("key")
         return [MetricSummary(*row.values()) for row in rows.to_pylist()]
 
-    def search_runs(
-        self,
-        experiment_ids: Sequence[str],
-        filter_string: str | None = None,
-        view: ViewType = ViewType.ACTIVE_ONLY,
-        max_results: int = 1000,
-        order_by: Sequence[str] = (),
-        page_token: str | None = None,
-        as_of: datetime | None = None,
-    ) -> PagedList[Run]:
+    def search_runs(self, query: finding.Query) -> PagedList[Run]:
         """A page of the runs that a filter lets through, latest first where ``order_by`` says nothing else."""
-        found = self.search(experiment_ids, filter_string, view, max_results, order_by, page_token, as_of, Only())
+        self._flush_before_reading()
+        found = finding.page(self.lake, self._latest, query, Only())
         return PagedList(runs_of(self.lake, found.rows, found.logged), found.token)
 
-    def search_table(
-        self,
-        experiment_ids: Sequence[str],
-        filter_string: str | None,
-        view: ViewType,
-        max_results: int,
-        order_by: Sequence[str],
-        only: Only,
-        as_of: datetime | None = None,
-    ) -> Any:
-        """Up to ``max_results`` runs as one wide Arrow table; see :func:`sparkml_lifecycle.tracking.frame.to_arrow`."""
-        import pyarrow as pa
-
-        pages = self.table_pages(experiment_ids, filter_string, view, max_results, order_by, only, as_of)
-        return pa.concat_tables(pages, promote_options="default")
-
-    def table_pages(
-        self,
-        experiment_ids: Sequence[str],
-        filter_string: str | None,
-        view: ViewType,
-        max_results: int,
-        order_by: Sequence[str],
-        only: Only,
-        as_of: datetime | None = None,
-    ) -> Iterator[Any]:
-        """As :meth:`search_table`, in tables of up to ``MAX_RESULTS`` runs, each with the columns that its own runs have."""
-        token: str | None = None
-        left = max_results
-        while True:
-            size = min(left, MAX_RESULTS)
-            found = self.search(experiment_ids, filter_string, view, size, order_by, token, as_of, only)
-            yield frame.to_arrow(self.lake, found.rows, found.logged, only)
-            left, token = left - size, found.token
-            if token is None or left < 1:
-                return
-
-    def search(
-        self,
-        experiment_ids: Sequence[str],
-        filter_string: str | None,
-        view: ViewType,
-        max_results: int,
-        order_by: Sequence[str],
-        page_token: str | None,
-        as_of: datetime | None,
-        only: Only,
-    ) -> "Found":
-        """As :meth:`search_runs`, as Arrow tables, with as much of what the runs logged as ``only`` asks for."""
-        if not 0 < names.check_whole("max_results", max_results) <= MAX_RESULTS:
-            raise InvalidInput(f"max_results must lie between 1 and {MAX_RESULTS}, found {max_results}.")
-        order_by = names.several(order_by, "order_by")
+    def table_pages(self, query: finding.Query, only: Only) -> Iterator[Any]:
+        """Runs as wide Arrow tables of up to ``MAX_RESULTS``; see :func:`sparkml_lifecycle.tracking.frame.to_arrow`."""
         self._flush_before_reading()
-        wanted = search.parse(filter_string)
-        orders = [search.parse_order(clause) for clause in order_by]
-        asked = (sorted(experiment_ids), filter_string, view, order_by, as_of)
-        place = paging.place(page_token, asked)
-        selection = select.Selection(self.lake, self._latest, select.Asked(experiment_ids, wanted, orders, view, as_of))
-        rows, last = selection.page(max_results, place)
-        following = paging.token(last, asked) if last is not None else None
-        return Found(rows, logged(self.lake, self._latest, rows["run_id"].to_pylist(), only, as_of), following)
+        for found in finding.pages(self.lake, self._latest, query, only):
+            yield frame.to_arrow(self.lake, found.rows, found.logged, only)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
@@ -464,23 +398,6 @@ class TrackingStore:
             return synchronous
         # Spark's Python workers leave without exit handlers; only a `with start_run()` would flush in time
         return run_id not in current.own_runs() and _in_spark_task()
-
-
-@dataclass(frozen=True)
-class Found:
-    """A page of a search.
-
-    Attributes
-    ----------
-    rows : pyarrow.Table
-        Of ``runs``, in order.
-    logged : Logged
-    token : str or None
-    """
-
-    rows: Any
-    logged: Logged
-    token: str | None
 
 
 def _point(row: MetricRow) -> list[Any]:

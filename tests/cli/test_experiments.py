@@ -7,7 +7,7 @@ from typer.main import get_command
 
 from sparkml_lifecycle import cli
 from sparkml_lifecycle.client import LifecycleClient
-from sparkml_lifecycle.tracking import store
+from sparkml_lifecycle.tracking import finding
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_delete_tells_what_it_hides_and_restore_brings_it_back(client, sparkml):
 
 @pytest.mark.parametrize("page", [1, 50_000])
 def test_pages_with_other_columns_become_one_file(client, sparkml, tmp_path, monkeypatch, page):
-    monkeypatch.setattr(store, "MAX_RESULTS", page)
+    monkeypatch.setattr(finding, "MAX_RESULTS", page)
     target = tmp_path / "churn.parquet"
     said = sparkml("experiments", "export", "churn", target)
     assert said.out == f"Wrote 2 runs of 'churn' to {target}.\n"

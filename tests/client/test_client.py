@@ -9,7 +9,7 @@ from sparkml_lifecycle import tracking
 from sparkml_lifecycle.client import LifecycleClient, MlflowClient
 from sparkml_lifecycle.entities import Metric, MetricSummary, Param, RunTag, ViewType
 from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.tracking import store
+from sparkml_lifecycle.tracking import finding
 
 
 def test_mlflows_names_are_the_same_class():
@@ -197,7 +197,7 @@ def test_metrics_are_summed_up(client, run_id):
 
 
 def test_a_table_comes_in_pages_and_a_param_by_name_is_always_a_column(client, run_id, monkeypatch):
-    monkeypatch.setattr(store, "MAX_RESULTS", 2)
+    monkeypatch.setattr(finding, "MAX_RESULTS", 2)
     client.log_param(run_id, "depth", 6)
     ids = [run_id, *(client.create_run("1").info.run_id for _ in range(4))]
     pages = list(

@@ -12,6 +12,7 @@ from sparkml_lifecycle.data import from_pandas
 from sparkml_lifecycle.entities import DatasetInput, InputTag, ViewType
 from sparkml_lifecycle.errors import FilterError, InvalidInput
 from sparkml_lifecycle.lake import Lake, compaction, recent
+from sparkml_lifecycle.tracking.finding import Query
 from sparkml_lifecycle.tracking.search import And, Comparison, Field, Or, parse
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
@@ -197,7 +198,7 @@ trees = st.recursive(
 def test_a_filter_finds_what_plain_python_finds(stores, tree):
     wanted = sorted(run.name for run in RUNS if holds(run, tree) is True)
     for store in stores:
-        found = store.search_runs(["1"], shown(tree), order_by=["run_name asc"])
+        found = store.search_runs(Query(["1"], shown(tree), order_by=["run_name asc"]))
         assert [run.info.run_name for run in found] == wanted
 
 
@@ -220,11 +221,13 @@ def test_an_order_puts_missing_values_last_and_pages_give_each_run_once(stores, 
         pages, token = [], None
         while True:
             page = store.search_runs(
-                ["1"],
-                None,
-                max_results=size,
-                order_by=[f"{key.kind}s.{key.key} {'desc' if descending else 'asc'}"],
-                page_token=token,
+                Query(
+                    ["1"],
+                    None,
+                    max_results=size,
+                    order_by=[f"{key.kind}s.{key.key} {'desc' if descending else 'asc'}"],
+                    page_token=token,
+                )
             )
             pages += page
             token = page.token
@@ -237,7 +240,7 @@ def test_an_order_puts_missing_values_last_and_pages_give_each_run_once(stores, 
 
 
 def test_what_is_read_of_a_run_is_the_same_however_it_lies(stores):
-    first, *others = (store.search_runs(["1"], None, order_by=["run_name asc"]) for store in stores)
+    first, *others = (store.search_runs(Query(["1"], None, order_by=["run_name asc"])) for store in stores)
     for runs in others:
         for one, other in zip(first, runs, strict=True):
             assert one.data.params == other.data.params
@@ -251,7 +254,7 @@ def test_runs_begun_between_two_pages_neither_repeat_nor_hide_one(store):
     before = [store.create_run(experiment, f"r{i}").info.run_id for i in range(7)]
     found, token = [], None
     while True:
-        page = store.search_runs([experiment], None, max_results=2, page_token=token)
+        page = store.search_runs(Query([experiment], None, max_results=2, page_token=token))
         found += [run.info.run_id for run in page]
         token = page.token
         if token is None:
@@ -265,12 +268,12 @@ def test_a_token_of_another_search_is_refused(store):
     experiment = store.experiments.create("e")
     for _ in range(3):
         store.create_run(experiment)
-    token = store.search_runs([experiment], None, max_results=1).token
+    token = store.search_runs(Query([experiment], None, max_results=1)).token
     with pytest.raises(InvalidInput, match="another search"):
-        store.search_runs([experiment], "metrics.a > 1", max_results=1, page_token=token)
+        store.search_runs(Query([experiment], "metrics.a > 1", max_results=1, page_token=token))
     for bad in ("x", "ä", token[:-3], "W10="):
         with pytest.raises(InvalidInput, match="page_token"):
-            store.search_runs([experiment], None, max_results=1, page_token=bad)
+            store.search_runs(Query([experiment], None, max_results=1, page_token=bad))
 
 
 def test_data_sets_are_searched_by_name_digest_and_context(store):
@@ -288,7 +291,7 @@ def test_data_sets_are_searched_by_name_digest_and_context(store):
         ids.append(run_id)
 
     def found(text):
-        return {ids.index(run.info.run_id) for run in store.search_runs([experiment], text)}
+        return {ids.index(run.info.run_id) for run in store.search_runs(Query([experiment], text))}
 
     assert found("datasets.name = 'train'") == {0, 1}
     assert found(f"dataset.digest = '{sets['test'].digest}'") == {1}
@@ -303,12 +306,8 @@ def test_a_wide_table_has_the_chosen_columns(stores):
     from sparkml_lifecycle.tracking.only import Only
 
     for store in stores:
-        table = store.search_table(
-            ["1"],
-            None,
-            ViewType.ALL,
-            100,
-            ["run_name asc"],
+        (table,) = store.table_pages(
+            Query(["1"], None, ViewType.ALL, 100, ["run_name asc"]),
             Only.of(["metrics.loss", "metrics.loss.max", "metrics.none", "params"]),
         )
         assert table.column_names[6:] == ["metrics.loss", "metrics.loss.max", "metrics.none", "params.p"]
@@ -318,7 +317,7 @@ def test_a_wide_table_has_the_chosen_columns(stores):
             assert str(value) == str(value_of(run, Field("metric", "loss")))
             assert largest == value_of(run, Field("metric", "loss.max"))
             assert p == run.params.get("p")
-        everything = frame.to_pandas(store.search_table(["1"], "params.p = 'A'", ViewType.ALL, 100, [], Only()))
+        everything = frame.to_pandas(next(store.table_pages(Query(["1"], "params.p = 'A'", ViewType.ALL, 100), Only())))
         assert {"metrics.loss", "params.p", "tags.t", "tags.mlflow.runName"} <= set(everything.columns)
     with pytest.raises(FilterError, match="can be chosen"):
         Only.of(["status"])
@@ -328,7 +327,7 @@ def test_nothing_logged_is_an_empty_table(store):
     from sparkml_lifecycle.tracking.only import Only
 
     experiment = store.experiments.create("e")
-    table = store.search_table([experiment], "metrics.a > 1", ViewType.ALL, 10, ["params.x desc"], Only())
+    (table,) = store.table_pages(Query([experiment], "metrics.a > 1", ViewType.ALL, 10, ["params.x desc"]), Only())
     assert (table.num_rows, table.column_names[0]) == (0, "run_id")
 
 
@@ -348,5 +347,5 @@ def test_a_search_reads_no_history_once_it_is_folded(store, monkeypatch):
     assert not points.uncovered(points.snapshot(), points.covered())
     for file in compaction.files_of(points.snapshot().handle):
         points.storage.delete(file["path"])
-    assert len(store.search_runs([experiment], "metrics.m >= 199 and metrics.m.min = 0")) == 3
+    assert len(store.search_runs(Query([experiment], "metrics.m >= 199 and metrics.m.min = 0"))) == 3
     assert parse("metrics.m > 1")

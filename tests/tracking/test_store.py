@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sparkml_lifecycle.entities import ViewType
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.lake.order import uuid7
+from sparkml_lifecycle.tracking.finding import Query
 from sparkml_lifecycle.tracking.tables import MetricRow, RunRow
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ def in_a_process(what, uri, *arguments):
 
 def names_found(store, text, order_by=("run_name asc",), **more):
     ids = [one.experiment_id for one in store.experiments.search(ViewType.ALL, None, (), 1000, None)]
-    return [run.info.run_name for run in store.search_runs(ids, text, order_by=order_by, **more)]
+    return [run.info.run_name for run in store.search_runs(Query(ids, text, order_by=order_by, **more))]
 
 
 def test_what_a_run_logs_is_read_back_here_and_elsewhere(store, open_lake):
@@ -102,19 +103,19 @@ def test_pages_give_every_run_once(store):
         store.create_run(experiment_id, str(number))
     seen, token = [], None
     while True:
-        page = store.search_runs([experiment_id], max_results=3, page_token=token)
+        page = store.search_runs(Query([experiment_id], max_results=3, page_token=token))
         seen += [run.info.run_name for run in page]
         token = page.token
         if token is None:
             break
     assert seen == list("6543210")
-    first = store.search_runs([experiment_id], max_results=3)
+    first = store.search_runs(Query([experiment_id], max_results=3))
     with pytest.raises(InvalidInput, match="another search"):
-        store.search_runs([experiment_id], "status = 'FINISHED'", max_results=3, page_token=first.token)
+        store.search_runs(Query([experiment_id], "status = 'FINISHED'", max_results=3, page_token=first.token))
     with pytest.raises(InvalidInput, match="not one"):
-        store.search_runs([experiment_id], page_token="abc")
+        store.search_runs(Query([experiment_id], page_token="abc"))
     with pytest.raises(InvalidInput, match="max_results"):
-        store.search_runs([experiment_id], max_results=0)
+        store.search_runs(Query([experiment_id], max_results=0))
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,7 +126,7 @@ def test_a_value_is_found_by_itself(store, text, number):
     store.create_run(experiment_id, "other", {"k": text + "!"})
     store.log_metric(run_id, "m", number)
     quoted = text.replace("'", "''")
-    found = store.search_runs([experiment_id], f"tags.k = '{quoted}' and metrics.m = {number!r}")
+    found = store.search_runs(Query([experiment_id], f"tags.k = '{quoted}' and metrics.m = {number!r}"))
     assert [run.info.run_name for run in found] == ["it"]
     assert found[0].data.tags["k"] == text
     assert found[0].data.metrics["m"] == number
@@ -395,7 +396,7 @@ def test_a_copied_lake_works_where_it_is(store, open_lake, tmp_path):
 
 def test_reading_an_empty_lake_writes_nothing(store, tmp_path):
     assert store.experiments.search(ViewType.ALL, None, (), 10, None) == []
-    assert store.search_runs(["1"], "metrics.a > 1 and tags.b = 'c'") == []
+    assert store.search_runs(Query(["1"], "metrics.a > 1 and tags.b = 'c'")) == []
     assert store.experiments.by_name("x") is None
     assert store.lake.table(RunRow).to_pandas().empty
     assert not (tmp_path / "lake").exists()
