@@ -279,7 +279,7 @@ def test_a_script_that_forgets_its_run_and_changes_the_lake_ends_it_where_it_is(
 
 
 def test_the_commit_is_read_from_git(tmp_path, lake):
-    from sparkml_lifecycle.fluent import _git_commit
+    from sparkml_lifecycle.origin import _git_commit
 
     git = tmp_path / "repo" / ".git"
     (git / "refs" / "heads").mkdir(parents=True)
