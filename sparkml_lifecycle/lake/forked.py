@@ -6,6 +6,7 @@ one for each child, from its first use (half a second) to its end; a call then t
 
 import os
 import pickle
+import secrets
 import struct
 import subprocess
 import sys
@@ -105,7 +106,8 @@ def _call(what: str, *arguments: Any) -> Any:
         process = _Process.running
         if process is None or process.poll() is not None:
             command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            # in a session of its own: Ctrl-C in a terminal would end it before what waits here is written
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
             _Process.running = process
             _Process.dropped.clear()
         dropped = [_Process.dropped.pop() for _ in range(len(_Process.dropped))]
@@ -169,12 +171,19 @@ def _portable(error: Exception) -> Exception:
 class _Tables:
     def __init__(self) -> None:
         self._open: dict[int, Any] = {}
-        self._last = 0
+        # a number of the process before this one must not name a table of this one
+        self._last = secrets.randbits(32) << 24
 
     def _keep(self, table: Any) -> int:
         self._last += 1
         self._open[self._last] = table
         return self._last
+
+    def _table(self, number: int) -> Any:
+        try:
+            return self._open[number]
+        except KeyError:
+            raise StorageError("The process that had opened this table has ended; it is opened anew.") from None
 
     def drop(self, number: int) -> None:
         self._open.pop(number, None)
@@ -196,27 +205,27 @@ class _Tables:
         )
 
     def version(self, number: int) -> int:
-        return int(self._open[number].version())
+        return int(self._table(number).version())
 
     def transaction_version(self, number: int, identifier: str) -> int | None:
-        found = self._open[number].transaction_version(identifier)
+        found = self._table(number).transaction_version(identifier)
         return None if found is None else int(found)
 
     def update_incremental(self, number: int) -> None:
-        self._open[number].update_incremental()
+        self._table(number).update_incremental()
 
     def get_add_actions(self, number: int) -> Any:
         import pyarrow as pa
 
-        return pa.table(self._open[number].get_add_actions(flatten=True))
+        return pa.table(self._table(number).get_add_actions(flatten=True))
 
     def columns(self, number: int) -> list[str]:
-        return [column.name for column in self._open[number].schema().fields]
+        return [column.name for column in self._table(number).schema().fields]
 
     def append(self, number: int, data: Any, transactions: list[tuple[str, int, int | None]]) -> None:
         from sparkml_lifecycle.lake.table import commit_rows
 
-        commit_rows(self._open[number], data, transactions)
+        commit_rows(self._table(number), data, transactions)
 
     def one_winner(self, storage: Any) -> bool:
         from sparkml_lifecycle.lake import probe
@@ -229,5 +238,5 @@ class _Tables:
 
         builder = QueryBuilder()
         for name, number in numbers.items():
-            builder.register(name, self._open[number])
+            builder.register(name, self._table(number))
         return pa.table(builder.execute(sql).read_all())

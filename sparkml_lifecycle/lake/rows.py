@@ -187,6 +187,19 @@ def to_arrow(row_type: type[R], rows: Sequence[R], **replaced: Any) -> Any:
     return pa.Table.from_arrays(arrays, schema=schema(row_type))
 
 
+def fitting(row_type: type[R], rows: Sequence[R]) -> tuple[list[R], list[str]]:
+    """The rows that fit the columns of their class, and of the others why they do not."""
+    fit, problems = [], []
+    for row in rows:
+        try:
+            to_arrow(row_type, [row], by="", writer="", seq=0)
+        except InvalidInput as error:
+            problems.append(str(error))
+        else:
+            fit.append(row)
+    return fit, problems
+
+
 def stamped(row_type: type[Row], table: Any, **stamps: Any) -> Any:
     """An Arrow table with a row class's schema: its own columns, the stamps, and null for what it has not."""
     import pyarrow as pa

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sparkml_lifecycle.errors import LifecycleError
+from sparkml_lifecycle.errors import LifecycleError, StorageError
 from sparkml_lifecycle.lake import compaction, log
 from sparkml_lifecycle.lake.table import Table
-from sparkml_lifecycle.storage import Storage
+from sparkml_lifecycle.storage import Storage, redacted
 
 RETENTION_HOURS = 168
 _HALF_WRITTEN_HOURS = 1
@@ -150,7 +150,10 @@ def _insist(work: Callable[[], None]) -> None:
             return work()
         except (DeltaError, OSError):
             time.sleep(random.uniform(0.02, 0.1))
-    work()
+    try:
+        work()
+    except DeltaError as error:
+        raise StorageError(f"The table cannot be kept up: {redacted(str(error).splitlines()[0])[:300]}") from None
 
 
 def _holding(storage: Storage, column: str, value: str) -> Callable[[Any], list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -12,11 +13,13 @@ from typing import Any
 
 from sparkml_lifecycle.errors import InvalidInput, LifecycleError, StorageError
 from sparkml_lifecycle.lake import Lake, Row
+from sparkml_lifecycle.lake.rows import fitting
 from sparkml_lifecycle.lake.table import Batch
 from sparkml_lifecycle.tracking.tables import RunRow
 
 _LOG = logging.getLogger(__name__)
 _SLOWEST = 10.0
+_PATIENCE_AT_THE_END = 5.0
 _open: "weakref.WeakSet[Buffer]" = weakref.WeakSet()
 
 
@@ -75,11 +78,29 @@ class Buffer:
     def flush(self) -> None:
         """Commit what waits; returns when it is there.
 
+        The work is done in a thread of its own: Ctrl-C, or what else a signal raises, ends the waiting and never the flush.
+
         Raises
         ------
         StorageError
             If something could not be written; it is kept and tried again with the next flush.
+        InvalidInput
+            If rows do not fit their table; those are dropped, and all others are there.
         """
+        raised: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self._flush()
+            except BaseException as error:  # it is raised where the flush was asked for
+                raised.append(error)
+
+        if (thread := _started(work)) is not None:
+            thread.join()
+        if raised:
+            raise raised[0]
+
+    def _flush(self) -> None:
         with self._flushing:
             batches = self._take()
             values = [one for one in batches if one[0] is not RunRow]
@@ -129,18 +150,33 @@ class Buffer:
         reasons: list[str] = []
 
         def commit(row_type: type[Row]) -> None:
-            for batch in by_table[row_type]:
+            left = by_table[row_type]
+            while left:
                 try:
-                    self._lake.table(row_type).commit(batch)
-                except InvalidInput as error:
-                    # kept, they would hold up every flush to come
+                    reasons.extend(self._commit_fitting(row_type, left[0]))
+                except BaseException as error:  # whatever it was, the rows are kept
+                    # in their order: a later batch that overtook this one would be the older of the two for good
+                    failed.extend((row_type, batch) for batch in left)
                     reasons.append(str(error))
-                except Exception as error:  # whatever it was, the rows are kept
-                    failed.append((row_type, batch))
-                    reasons.append(str(error))
+                    return
+                left.pop(0)
 
         _each_in_a_thread(commit, list(by_table))
         return failed, reasons[0] if reasons else ""
+
+    def _commit_fitting(self, row_type: type[Row], batch: Batch[Any]) -> list[str]:
+        """Commit a batch without the rows that do not fit their table, and say why those do not."""
+        table = self._lake.table(row_type)
+        try:
+            table.commit(batch)
+        except InvalidInput as error:
+            # kept, they would hold up every flush to come; the others are somebody else's
+            batch.rows, problems = fitting(row_type, batch.rows)
+            if not problems:
+                return [str(error)]
+            table.commit(batch)
+            return problems
+        return []
 
     def _pause(self) -> float:
         age = 1 + (time.monotonic() - self._started) / 600
@@ -158,7 +194,7 @@ class Buffer:
                 if self._closed:
                     return
             try:
-                self.flush()
+                self._flush()
             except LifecycleError as error:
                 _LOG.warning("%s", error)
                 with self._condition:
@@ -166,20 +202,23 @@ class Buffer:
 
 
 def _each_in_a_thread(work: Any, items: list[Any]) -> None:
-    threads = []
-    for item in items[1:]:
-        thread = threading.Thread(target=work, args=(item,), name="sparkml-commit", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # at the interpreter's end no thread starts any more
-            work(item)
-            continue
-        threads.append(thread)
+    threads = [_started(work, item) for item in items[1:]]
     for item in items[:1]:
         work(item)
     for thread in threads:
-        thread.join()
+        if thread is not None:
+            thread.join()
+
+
+def _started(work: Any, *arguments: Any) -> threading.Thread | None:
+    """A thread that does the work; None where it is done already, since at the interpreter's end no thread starts any more."""
+    thread = threading.Thread(target=work, args=arguments, name="sparkml-commit", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        work(*arguments)
+        return None
+    return thread
 
 
 @atexit.register
@@ -194,12 +233,23 @@ def _flush_at_exit() -> None:
 
 
 def _flush_when_multiprocessing_ends() -> None:
-    # its children leave without exit handlers, but run their finalizers
+    # its children leave without exit handlers, but run their finalizers; those of a `with Pool()` are terminated
     multiprocessing = sys.modules.get("multiprocessing")
     if multiprocessing is not None and multiprocessing.parent_process() is not None:
         from multiprocessing import util
 
         util.Finalize(None, _flush_at_exit, exitpriority=100)
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _flush_and_end)
+
+
+def _flush_and_end(number: int, frame: Any) -> None:
+    # in a thread and not for long: the main thread may have been stopped while it held a lock
+    thread = _started(_flush_at_exit)
+    if thread is not None:
+        thread.join(_PATIENCE_AT_THE_END)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _forget_in_child() -> None:

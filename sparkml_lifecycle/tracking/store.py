@@ -22,7 +22,7 @@ from sparkml_lifecycle.entities import (
     RunData,
     RunStatus,
 )
-from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.errors import InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.lake import Lake, Row, Where
 from sparkml_lifecycle.lake.order import uuid7
 from sparkml_lifecycle.lake.rows import from_arrow
@@ -351,7 +351,13 @@ class TrackingStore:
 
     def _newest(self, run_id: str) -> RunRow:
         # the row that this process wrote last may still wait in memory; what somebody else wrote in between counts
-        found, mine = self._wait_for(run_id), self._runs[run_id]
+        try:
+            found, mine = self._wait_for(run_id), self._runs[run_id]
+        except StorageError:
+            # the end of a run is kept through an outage, as what it logged is
+            if run_id not in self._runs:
+                raise
+            return self._runs[run_id]
         return mine if found.writer in ("", self.lake.writer.id) else found
 
     def _known(self, run_id: str) -> RunRow:

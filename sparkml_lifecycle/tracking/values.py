@@ -23,9 +23,10 @@ def metric_row(
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = _only_element(key, value)
-    for name in (model_id, dataset_name, dataset_digest):
-        if name is not None:
-            names.check_value("metric", key, name, names.MAX_EXPERIMENT)
+    model_id, dataset_name, dataset_digest = (
+        None if name is None else names.check_value("metric", key, name, names.MAX_EXPERIMENT)
+        for name in (model_id, dataset_name, dataset_digest)
+    )
     return MetricRow(
         at=at,
         run_id=run_id,
@@ -91,7 +92,7 @@ def input_row(at: datetime, run_id: str, one: DatasetInput) -> InputRow:
         context=names.check_value("dataset", "context", tags.pop(_CONTEXT, ""), names.MAX_EXPERIMENT),
         source_type=dataset.source_type,
         source=dataset.source,
-        version=version if isinstance(version, int) else None,
+        version=version if type(version) is int and 0 <= version < 2**63 else None,
         schema=dataset.schema,
         profile=dataset.profile,
         tags=json.dumps(tags) if tags else None,

@@ -49,6 +49,15 @@ def spawned(uri: str, run_id: str, number: int) -> None:
     ml.log_metric("children", number, step=number, run_id=run_id)
 
 
+def terminated(method: str) -> None:
+    """A pool that ends its workers at once, as ``with Pool()`` does: they get a signal and no finalizer runs."""
+    ml.set_experiment("pool")
+    with ml.start_run(run_name="parent") as run:
+        ml.log_metric("before", 1.0, synchronous=True)
+        with multiprocessing.get_context(method).Pool(2) as workers:
+            workers.starmap(spawned, [(ml.get_tracking_uri(), run.info.run_id, number) for number in range(20)])
+
+
 def prefork() -> None:
     """As a pre-forking server: the parent opens the lake, its children serve: they make experiments, log, search and delete."""
     ml.set_experiment("server")
@@ -85,4 +94,5 @@ def leave() -> None:
 
 if __name__ == "__main__":
     ml.set_tracking_uri(sys.argv[2])
-    {"fork": lambda: pool("fork"), "spawn": lambda: pool("spawn"), "prefork": prefork, "leave": leave}[sys.argv[1]]()
+    what, _, method = sys.argv[1].partition("-")
+    {"pool": pool, "terminated": terminated, "prefork": prefork, "leave": leave}[what](*[method] * bool(method))

@@ -19,7 +19,7 @@ def run_process(what: str, lake: str) -> None:
 
 
 def test_a_pool_of_forked_children_logs_runs_and_values(lake):
-    run_process("fork", lake)
+    run_process("pool-fork", lake)
     runs = ml.search_runs(experiment_names=["pool"], output_format="list")
     by_name = {run.info.run_name: run for run in runs}
     assert set(by_name) == {"parent", *(f"child-{i}" for i in range(6))}
@@ -34,10 +34,18 @@ def test_a_pool_of_forked_children_logs_runs_and_values(lake):
 
 
 def test_spawned_children_flush_at_their_end(lake):
-    run_process("spawn", lake)
+    run_process("pool-spawn", lake)
     parent = ml.search_runs(experiment_names=["pool"], output_format="list")[0]
     history = ml.LifecycleClient().get_metric_history(parent.info.run_id, "children")
     assert [point.step for point in history] == [0, 1]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_what_the_workers_of_a_terminated_pool_logged_is_there(lake, method):
+    run_process(f"terminated-{method}", lake)
+    parent = ml.search_runs(experiment_names=["pool"], output_format="list")[0]
+    history = ml.LifecycleClient().get_metric_history(parent.info.run_id, "children")
+    assert [point.step for point in history] == list(range(20))
 
 
 def test_a_pre_forking_servers_children_do_everything(lake):
