@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.storage.conftest import s3_server
+from tests.storage.lost_answers import lost_answers
 from tests.tracking import faults
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -26,6 +28,11 @@ def test_twenty_killed_collections(uri):
 
 def test_twenty_purges_by_two_processes_beside_three_writers(uri):
     faults.purged_side_by_side(uri, 10, writers=3)
+
+
+def test_forty_answers_cut_off_after_the_commit(tmp_path):
+    with s3_server("honour") as urls:
+        lost_answers(urls, f"s3://bucket/{tmp_path.name}", rounds=40)
 
 
 def test_four_upkeeps_that_keep_nothing_beside_four_writers(uri):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,12 @@ def s3_server(mode: str) -> Iterator[tuple[str, str]]:
         yield direct, front
     finally:
         server.communicate(timeout=30)
+
+
+def post(url: str) -> None:
+    """Tell the proxy before the S3 server something: ``…/_cut`` or ``…/_go``."""
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=60):
+        pass
 
 
 def s3_options(endpoint: str) -> dict[str, str]:

@@ -4,10 +4,13 @@
 passes everything on but one header, ``If-None-Match``: with ``ignore`` it is dropped, so that a second put of a name overwrites
 the first, as old S3 look-alikes do; with ``501`` it is refused. Bucket names in the host and absolute URLs (a client that was
 given a proxy) are understood too.
+
+``POST /_cut`` makes the proxy keep the answer to the next commit of a Delta table back until ``POST /_go``, and then cut the connection.
 """
 
 import http.client
 import logging
+import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +22,8 @@ DOMAIN = "s3.test"
 
 
 def proxy(server_port: int, mode: str) -> ThreadingHTTPServer:
+    to_cut, go = threading.Semaphore(0), threading.Event()
+
     class Proxy(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         # headers and body in one piece: in two, each answer waits 40 ms for an acknowledgement
@@ -29,6 +34,13 @@ def proxy(server_port: int, mode: str) -> ThreadingHTTPServer:
             return
 
         def forward(self) -> None:
+            if self.path in ("/_cut", "/_go"):
+                if self.path == "/_cut":
+                    go.clear()
+                    to_cut.release()
+                else:
+                    go.set()
+                return self.answer(200, {}, b"")
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             conditional = headers.pop("if-none-match", None)
@@ -44,8 +56,17 @@ def proxy(server_port: int, mode: str) -> ThreadingHTTPServer:
             query = f"?{parts.query}" if parts.query else ""
             upstream.request(self.command, f"{bucket}{parts.path}{query}", body or None, headers)
             reply = upstream.getresponse()
-            self.answer(reply.status, dict(reply.getheaders()), reply.read())
+            content = reply.read()
             upstream.close()
+            if self.is_commit(parts.path) and reply.status == 200 and to_cut.acquire(blocking=False):
+                go.wait(60)
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.answer(reply.status, dict(reply.getheaders()), content)
+
+        def is_commit(self, path: str) -> bool:
+            return self.command == "PUT" and "/_delta_log/" in path and path.endswith(".json")
 
         def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response(status)
