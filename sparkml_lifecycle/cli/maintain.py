@@ -2,12 +2,15 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparkml_lifecycle.cli import terminal
+from sparkml_lifecycle.cli import shown, terminal
 from sparkml_lifecycle.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from sparkml_lifecycle.maintenance import Removed
 
 _LakeOption = Annotated[
     str | None, typer.Option("--lake", help="The lake's path or URI; the current lake where it is not given.")
@@ -43,14 +46,15 @@ def maintain(
 def gc(
     lake: _LakeOption = None,
     older_than: Annotated[
-        str, typer.Option(help="Only what was deleted longer ago: 30d, 12h, 1d12h.", metavar="TIME")
-    ] = "0s",
+        str | None,
+        typer.Option(help="Only what was deleted longer ago: 30d, 12h, 1d12h; else you are asked.", metavar="TIME"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     purge: Annotated[
         list[str] | None,
         typer.Option(help="Erase this run without a trace, rows and history too (may be repeated).", metavar="RUN"),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a purge.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove deleted runs and experiments for good, with their artifacts: sparkml gc --older-than 30d.
 
@@ -59,21 +63,24 @@ def gc(
     from sparkml_lifecycle import maintenance
     from sparkml_lifecycle.client import LifecycleClient
 
-    age = duration(older_than)
+    age = duration(older_than or "0s")
     client = LifecycleClient(lake)
     if not purge:
-        found = maintenance.collect(client, age, dry_run)
-        would = "would go" if dry_run else "removed"
-        typer.echo(
-            f"{len(found.runs)} runs, {len(found.experiments)} experiments and {_size(found.artifact_bytes)} of artifacts {would}"
-        )
+        asks = older_than is None and not yes
+        found = maintenance.collect(client, age, dry_run or asks)
+        if asks and not dry_run and (found.runs or found.experiments):
+            typer.confirm(f"{_count(found)} go for good; no restore brings them back. Remove them?", abort=True)
+            found = maintenance.collect(client, age)
+        typer.echo(f"{_count(found)} {'would go' if dry_run else 'removed'}")
         return
     if dry_run:
         raise InvalidInput("--purge and --dry-run do not go together: a purge names its runs.")
     if not yes:
         typer.confirm(f"Erase {', '.join(purge)} from {client.tracking_uri}, with all history?", abort=True)
     erased = maintenance.purge(client, purge)
-    typer.echo(f"{len(erased.runs)} runs erased: {erased.rows} rows and {_size(erased.artifact_bytes)} of artifacts")
+    typer.echo(
+        f"{shown.several(len(erased.runs), 'run')} erased: {erased.rows} rows and {_size(erased.artifact_bytes)} of artifacts"
+    )
 
 
 def duration(text: str) -> timedelta:
@@ -93,6 +100,11 @@ def duration(text: str) -> timedelta:
         return timedelta(**parts)
     except OverflowError:
         raise InvalidInput(f"--older-than {text!r} is too long a time.") from None
+
+
+def _count(found: "Removed") -> str:
+    experiments = shown.several(len(found.experiments), "experiment")
+    return f"{shown.several(len(found.runs), 'run')}, {experiments} and {_size(found.artifact_bytes)} of artifacts"
 
 
 def _change(before: int, after: int) -> str:

@@ -74,6 +74,10 @@ class LifecycleClient:
     def __repr__(self) -> str:
         return f"LifecycleClient({self._uri!r})"
 
+    def __reduce__(self) -> tuple[type["LifecycleClient"], tuple[str]]:
+        # the options of the storage stay here: where it is read, the environment has them
+        return LifecycleClient, (self._uri,)
+
     @property
     def tracking_uri(self) -> str:
         """The lake's normal URI."""

@@ -7,7 +7,7 @@ from typing import Any
 from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import forked, rows
 from sparkml_lifecycle.lake.sql import name
-from sparkml_lifecycle.storage import redacted
+from sparkml_lifecycle.storage import said
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def query(snapshots: Sequence[Snapshot], sql: str) -> Any:
         found = pa.table(_execute(handles, f"with {text}"))
     except Exception as error:  # DataFusion's errors have no class of their own
         names = ", ".join(snapshot.row_type.TABLE for snapshot in snapshots)
-        raise StorageError(f"Cannot read {names} of the lake: {redacted(str(error).splitlines()[0])[:300]}") from None
+        raise StorageError(f"Cannot read {names} of the lake: {said(error)}") from None
     plain = {pa.string_view(): pa.string(), pa.large_string(): pa.string(), pa.binary_view(): pa.binary()}
     return found.cast(pa.schema([pa.field(c.name, plain.get(c.type, c.type), c.nullable) for c in found.schema]))
 

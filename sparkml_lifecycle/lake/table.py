@@ -18,7 +18,7 @@ from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
 from sparkml_lifecycle.lake.sql import literal, name
 from sparkml_lifecycle.lake.where import Where
-from sparkml_lifecycle.storage import Storage, redacted
+from sparkml_lifecycle.storage import Storage, said
 
 _REOPEN_EVERY = 50
 _COMPACT_AT = 100
@@ -357,9 +357,7 @@ class Table(Generic[R]):
                 if attempt == _ATTEMPTS - 1 or (attempt >= 3 and not _contention(error)):
                     if isinstance(error, StorageError):
                         raise
-                    shown = (
-                        f"{type(error).__name__}: {redacted(str(error).splitlines()[0])[:300] if str(error) else ''}"
-                    )
+                    shown = f"{type(error).__name__}: {said(error)}"
                     raise StorageError(f"Cannot write to the table {self.storage.uri!r}: {shown}") from None
                 time.sleep(random.uniform(0.2, 1.0) * min(2.0, 0.02 * 2**attempt))
 
@@ -400,7 +398,7 @@ class Table(Generic[R]):
             except (DeltaError, OSError) as error:
                 # log cleaning may have taken a file that was listed a moment ago
                 if attempt == _OPENINGS - 1:
-                    shown = redacted((str(error).splitlines() or [""])[0])[:300]
+                    shown = said(error)
                     raise StorageError(
                         f"Cannot open the table {self.storage.uri!r}: {type(error).__name__}: {shown}"
                     ) from None

@@ -9,7 +9,7 @@ from typing import Any
 from sparkml_lifecycle.errors import LifecycleError, StorageError
 from sparkml_lifecycle.lake import compaction, log
 from sparkml_lifecycle.lake.table import Table
-from sparkml_lifecycle.storage import Storage, redacted
+from sparkml_lifecycle.storage import Storage, said
 
 RETENTION_HOURS = 168
 _HALF_WRITTEN_HOURS = 1
@@ -153,7 +153,7 @@ def _insist(work: Callable[[], None]) -> None:
     try:
         work()
     except DeltaError as error:
-        raise StorageError(f"The table cannot be kept up: {redacted(str(error).splitlines()[0])[:300]}") from None
+        raise StorageError(f"The table cannot be kept up: {said(error)}") from None
 
 
 def _holding(storage: Storage, column: str, value: str) -> Callable[[Any], list[dict[str, Any]]]:

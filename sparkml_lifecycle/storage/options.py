@@ -201,6 +201,17 @@ def redacted(text: str) -> str:
     return re.sub(r"(\w+://)[^\s/@'\"<>]+:[^\s/@'\"<>]+@", r"\1", without_query)
 
 
+_CODE = re.compile(r"<Code>(\w+)</Code>(?:<Message>([^<]{1,200})</Message>)?")
+
+
+def said(error: BaseException) -> str:
+    """What a library's error says, in one line: its own first, without what may be secret, and the storage server's reason."""
+    lines = str(error).splitlines() or [""]
+    server = _CODE.search(str(error))
+    why = f" ({': '.join(part for part in server.groups() if part)})" if server else ""
+    return f"{redacted(lines[0])[:300]}{why}"
+
+
 def _google(found: dict[str, str]) -> dict[str, str]:
     endpoint, nobody = found.pop("GOOGLE_BASE_URL", ""), is_true(found.pop("GOOGLE_SKIP_SIGNATURE", None))
     if endpoint and "://" not in endpoint:

@@ -32,14 +32,18 @@ def test_upkeep_shows_a_line_for_each_table(sparkml, lake_and_runs, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_what_is_deleted_goes_after_its_time(sparkml, lake_and_runs, tmp_path):
+def test_what_is_deleted_goes_after_its_time(sparkml, lake_and_runs, tmp_path, monkeypatch):
     client, kept, deleted = lake_and_runs
     lake = ("--lake", tmp_path / "lake")
     assert "0 runs, 0 experiments and 0 B" in sparkml("gc", *lake, "--older-than", "1d12h").out
     said = sparkml("gc", *lake, "--dry-run").out
-    assert "1 runs, 0 experiments and 1.2 kB of artifacts would go" in said
+    assert "1 run, 0 experiments and 1.2 kB of artifacts would go" in said
     assert client.get_run(deleted).info.lifecycle_stage == "deleted"
-    assert "1 runs, 0 experiments and 1.2 kB of artifacts removed" in sparkml("gc", *lake).out
+    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115 - pytest closes nothing of it
+    said = sparkml("gc", *lake)
+    assert (said.code, "go for good" in said.out) == (1, True)
+    assert client.get_run(deleted).info.lifecycle_stage == "deleted"
+    assert "1 run, 0 experiments and 1.2 kB of artifacts removed" in sparkml("gc", *lake, "--older-than", "0s").out
     with pytest.raises(NotFound, match="removed for good"):
         LifecycleClient(tmp_path / "lake").get_run(deleted)
     assert client.get_run(kept).data.metrics == {"m": 2.0}

@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 from functools import partialmethod
 
 import pandas as pd
@@ -217,3 +218,10 @@ def test_all_experiments_are_more_than_a_page(client, monkeypatch):
         LifecycleClient, "search_experiments", partialmethod(LifecycleClient.search_experiments, max_results=1)
     )
     assert sorted(one.name for one in client.all_experiments()) == names
+
+
+def test_a_client_pickles_as_its_lake(tmp_path):
+    client = LifecycleClient(str(tmp_path / "lake"))
+    experiment_id = client.create_experiment("e")
+    again = pickle.loads(pickle.dumps(client))
+    assert again.get_experiment(experiment_id).name == "e"

@@ -1,6 +1,7 @@
 """The same lake on every kind of storage: tables, artifacts, models, rivals."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -11,11 +12,12 @@ from sklearn.linear_model import LinearRegression
 import sparkml_lifecycle as ml
 from sparkml_lifecycle import pyfunc
 from sparkml_lifecycle.client import LifecycleClient, resolve
+from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import Lake, probe
 from sparkml_lifecycle.storage import open_storage
 from sparkml_lifecycle.tracking.tables import RunRow
 from tests.lake.points import Point, point
-from tests.storage.conftest import KINDS, Place
+from tests.storage.conftest import KINDS, SECRET, Place
 
 
 @pytest.fixture(params=KINDS)
@@ -109,6 +111,16 @@ def test_three_processes_make_experiments_without_gap_or_double(lake, client):
     assert sorted(shared) == [f"shared-{number}" for number in range(each)]
     known = {one.name: one.experiment_id for one in client.search_experiments()}
     assert known == {name: number for worker in made for name, number in worker.items()}
+
+
+def test_a_client_pickles_without_its_credentials(s3, tmp_path):
+    client = LifecycleClient(s3.storage(tmp_path.name).uri, storage_options=s3.options)
+    assert SECRET.encode() not in pickle.dumps(client)
+
+
+def test_a_bucket_that_is_not_there_is_said(s3):
+    with pytest.raises(StorageError, match=r"NoSuchBucket"):
+        LifecycleClient("s3://nobucket/lake", storage_options=s3.options).create_experiment("x")
 
 
 @pytest.mark.spark
