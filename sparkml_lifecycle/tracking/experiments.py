@@ -42,10 +42,12 @@ class Experiments:
         said = [tag_row(self._table.now(), "", key, value) for key, value in tags]
 
         def decide(seen: Snapshot) -> Change[ExperimentRow]:
-            _refuse_taken(name, self._current(Where(), seen))
+            known = self._current(Where(), seen)
+            _refuse_taken(name, known)
             by_name = f"experiment:{name}"
             identifiers = {by_name: seen.version_of(by_name) + 1}
-            if name == DEFAULT_NAME:
+            # renamed or removed, the first one of that name keeps its id
+            if name == DEFAULT_NAME and all(row.experiment_id != DEFAULT_ID for row in known):
                 number = DEFAULT_ID
             else:
                 identifiers["experiment_ids"] = seen.version_of("experiment_ids") + 1

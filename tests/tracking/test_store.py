@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparkml_lifecycle.entities import ViewType
+from sparkml_lifecycle.entities import LifecycleStage, ViewType
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.lake.order import uuid7
 from sparkml_lifecycle.tracking.finding import Query
@@ -375,6 +375,15 @@ def test_experiments_are_searched(store):
 def test_the_default_experiment_has_mlflows_id(store):
     assert store.experiments.create("Default") == "0"
     assert store.experiments.create("next") == "1"
+
+
+@pytest.mark.parametrize("change", [{"name": "renamed"}, {"stage": LifecycleStage.REMOVED}])
+def test_another_default_experiment_has_an_id_of_its_own(store, change):
+    store.experiments.create("Default")
+    store.experiments.change("0", **change)
+    assert store.experiments.create("Default") == "1"
+    assert store.experiments.by_name("Default").experiment_id == "1"
+    assert store.create_run("1").info.experiment_id == "1"
 
 
 def test_a_copied_lake_works_where_it_is(store, open_lake, tmp_path):
