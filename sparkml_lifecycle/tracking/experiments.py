@@ -38,7 +38,7 @@ class Experiments:
             If there is one with that name, deleted ones included.
         """
         names.check_experiment_name(name)
-        elsewhere = open_storage(artifact_location).uri if artifact_location else None
+        chosen = _relative(self._lake, open_storage(artifact_location).uri) if artifact_location else None
         said = [tag_row(self._table.now(), "", key, value) for key, value in tags]
 
         def decide(seen: Snapshot) -> Change[ExperimentRow]:
@@ -52,7 +52,7 @@ class Experiments:
             else:
                 identifiers["experiment_ids"] = seen.version_of("experiment_ids") + 1
                 number = str(identifiers["experiment_ids"])
-            location = elsewhere or f"artifacts/{number}"
+            location = f"artifacts/{number}" if chosen is None else chosen
             now = self._table.now()
             row = ExperimentRow(at=now, experiment_id=number, name=name, location=location, created=now)
             return Change((row,), identifiers)
@@ -189,6 +189,12 @@ class Experiments:
 def absolute(lake: Lake, location: str) -> str:
     """A stored location as an absolute path or URI: relative ones lie in the lake, wherever that has been copied to."""
     return location if "://" in location or location.startswith("/") else uris.join(lake.uri, location)
+
+
+def _relative(lake: Lake, place: str) -> str:
+    """A location as it is stored: relative where it lies in the lake, so that a copy of the lake has artifacts of its own."""
+    home, real = uris.real(lake.uri), uris.real(place)
+    return real[len(home) :].strip("/") if uris.is_within(real, home) else place
 
 
 def milliseconds(moment: datetime) -> int:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from sparkml_lifecycle.entities import LifecycleStage, ViewType
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound, StorageError
+from sparkml_lifecycle.lake import Change
 from sparkml_lifecycle.lake.order import uuid7
 from sparkml_lifecycle.tracking.finding import Query
-from sparkml_lifecycle.tracking.tables import MetricRow, RunRow
+from sparkml_lifecycle.tracking.tables import ExperimentRow, MetricRow, RunRow
 
 ROOT = Path(__file__).parents[2]
 
@@ -401,6 +402,15 @@ def test_a_copied_lake_works_where_it_is(store, open_lake, tmp_path):
     copy.log_metric(run_id, "m", 2.0, step=1)
     assert copy.get_run(run_id).data.metrics == {"m": 2.0}
     assert copy.experiments.create("f") == "2"
+
+
+def test_a_location_below_the_lake_that_an_older_version_stored_absolute_is_found(store, tmp_path):
+    place, now = f"{tmp_path}/lake/mine", store.lake.writer.clock()
+    old = ExperimentRow(at=now, experiment_id="1", name="e", location=place, created=now)
+    store.lake.table(ExperimentRow).claim(lambda _: Change((old,), {"experiment:e": 1, "experiment_ids": 1}))
+    assert store.experiments.get("1").artifact_location == place
+    run = store.create_run("1")
+    assert run.info.artifact_uri == f"{place}/{run.info.run_id}/artifacts"
 
 
 def test_reading_an_empty_lake_writes_nothing(store, tmp_path):
