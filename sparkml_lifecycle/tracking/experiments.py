@@ -20,6 +20,10 @@ from sparkml_lifecycle.tracking.values import tag_row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_NAME, DEFAULT_ID = "Default", "0"
+_TIE = (
+    search.Order(search.Field("attribute", "creation_time"), True),
+    search.Order(search.Field("attribute", "experiment_id"), True),
+)
 
 
 class Experiments:
@@ -142,11 +146,11 @@ class Experiments:
         tags = self._tags(rows)
         found = [self._entity(row, tags.get(row.experiment_id, {})) for row in rows]
         found = [one for one in found if _matches(one, wanted)]
-        found.sort(key=lambda one: (-(one.creation_time or 0), -int(one.experiment_id)))
-        for order in reversed(orders):
-            found.sort(key=lambda one, field=order.field: _sortable(_value(one, field)), reverse=order.descending)  # type: ignore[misc]
-        asked = (view, filter_string, order_by)
-        return paging.page(found, max_results, page_token, asked, lambda one: one.experiment_id)
+        orders += _TIE
+        keys = [_column(found, order.field) for order in orders]
+        down = [order.descending for order in orders]
+        picked, token = paging.page(keys, down, max_results, page_token, (view, filter_string, order_by))
+        return PagedList([found[place] for place in picked], token)
 
     def set_tag(self, experiment_id: str, key: str, value: Any) -> None:
         """Set a tag of an experiment."""
@@ -225,8 +229,13 @@ def _value(one: Experiment, field: search.Field) -> str | int | None:
     return one.tags.get(field.key) if field.kind == "tag" else getattr(one, field.key, None)
 
 
-def _sortable(value: str | int | None) -> tuple[bool, str | int]:
-    return (value is None, 0 if value is None else value)
+def _column(found: Sequence[Experiment], field: search.Field) -> Any:
+    import pyarrow as pa
+
+    if field.kind == "attribute" and field.key == "experiment_id":
+        # ids are numbers, and as texts 10 would come before 9
+        return pa.array([int(one.experiment_id) for one in found], pa.int64())
+    return pa.array([_value(one, field) for one in found], pa.int64() if field.is_number else pa.string())
 
 
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {

@@ -74,26 +74,13 @@ class Selection:
         (pyarrow.Table, list or None)
             The rows, and the place of the last one; None where no more follow.
         """
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         orders = [*self._asked.orders, *_TIE]
         keys = [self._sortable(order.field) for order in orders]
-        mask = pc.fill_null(self._holds(self._asked.wanted), False)
-        if after is not None:
-            mask = pc.and_(mask, _comes_after(keys, orders, after))
-        table = pa.table(
-            [*keys, pa.array(range(len(self._runs)), pa.int64())], names=[*map(str, range(len(keys))), "row"]
-        )
-        table = table.filter(mask)
-        by = [(str(i), "descending" if order.descending else "ascending") for i, order in enumerate(orders)]
-        # nulls come last, whichever way the order runs
-        places = pc.sort_indices(table, sort_keys=by)[: size + 1]
-        picked = table.take(places)
-        more = len(picked) > size
-        picked = picked.slice(0, size)
-        last = [picked[str(i)][-1].as_py() for i in range(len(orders))] if more else None
-        return self._runs.take(picked["row"]), last
+        wanted = pc.fill_null(self._holds(self._asked.wanted), False)
+        rows, last = paging.pick(keys, [order.descending for order in orders], size, after, wanted)
+        return self._runs.take(rows), last
 
     # -- the filter --------------------------------------------------------------------------------------------------------
 
@@ -209,26 +196,3 @@ def _pattern(text: str) -> str:
     # only % and _ are special to MLflow's LIKE
     parts = {"%": ".*", "_": "."}
     return r"(?s)\A" + "".join(parts.get(c) or (f"\\{c}" if c in punctuation else c) for c in text) + r"\z"
-
-
-def _comes_after(keys: Sequence[Any], orders: Sequence[Order], place: Sequence[Any]) -> Any:
-    """Whether each row comes after a place in the order; nulls come last whichever way it runs."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not isinstance(place, list) or len(place) != len(keys):
-        raise paging.no_token()
-    after = pa.array([False] * len(keys[0]), pa.bool_())
-    equal = pa.array([True] * len(keys[0]), pa.bool_())
-    for column, order, found in zip(keys, orders, place, strict=True):
-        if found is None:
-            equal = pc.and_(equal, pc.is_null(column))
-            continue
-        try:
-            value = pa.scalar(found, column.type)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            raise paging.no_token() from None
-        further = (pc.less if order.descending else pc.greater)(column, value)
-        after = pc.or_(after, pc.and_(equal, pc.fill_null(further, True)))
-        equal = pc.and_(equal, pc.fill_null(pc.equal(column, value), False))
-    return after
