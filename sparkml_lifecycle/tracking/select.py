@@ -14,8 +14,8 @@ from sparkml_lifecycle.entities import LifecycleStage, ViewType
 from sparkml_lifecycle.lake import Lake, Where
 from sparkml_lifecycle.tracking import paging
 from sparkml_lifecycle.tracking.fold import Latest
-from sparkml_lifecycle.tracking.only import EXTREMES
-from sparkml_lifecycle.tracking.search import Comparison, Field, Node, Or, Order
+from sparkml_lifecycle.tracking.only import extreme
+from sparkml_lifecycle.tracking.search import Comparison, Field, Node, Or, Order, fields_of
 from sparkml_lifecycle.tracking.tables import InputRow, ParamRow, RunRow, TagRow
 
 _COLUMNS = {"run_name": "name", "artifact_uri": "location"}
@@ -34,6 +34,10 @@ class Asked:
     orders : sequence of Order
     view : ViewType
     as_of : datetime or None
+    columns : sequence of Field
+        What is to be given of the runs.
+    named : frozenset of str or None
+        As :attr:`Selection.named` gave it for the page before; None where it is to be found out.
     """
 
     experiment_ids: Sequence[str]
@@ -41,10 +45,19 @@ class Asked:
     orders: Sequence[Order]
     view: ViewType
     as_of: datetime | None = None
+    columns: Sequence[Field] = ()
+    named: frozenset[str] | None = None
 
 
 class Selection:
-    """The runs that a search finds, and by which values they are ordered."""
+    """The runs that a search finds, and by which values they are ordered.
+
+    Attributes
+    ----------
+    named : frozenset of str
+        Of the keys such as ``loss.min`` that the search asks for, those that are a metric of a run in these experiments: there
+        they mean that metric and no extreme, for every run and on every page.
+    """
 
     def __init__(self, lake: Lake, latest: Latest, asked: Asked) -> None:
         import pyarrow.compute as pc
@@ -59,6 +72,7 @@ class Selection:
             seen = pc.equal(stage, LifecycleStage.ACTIVE if active else LifecycleStage.DELETED)
         self._runs = runs.filter(seen)
         self._known: dict[Field, Any] = {}
+        self.named = self._own_keys() if asked.named is None else asked.named
 
     def page(self, size: int, after: Sequence[Any] | None) -> tuple[Any, list[Any] | None]:
         """A page of the runs that the filter lets through, as rows of ``runs`` in order.
@@ -136,18 +150,22 @@ class Selection:
             return pc.if_else(elsewhere, column, inside)
         return column
 
-    def _metric(self, field: Field) -> Any:
-        column, key = EXTREMES.get(field.key[-4:]), field.key[:-4]
-        if field.exact or column is None or not key:
-            return self._beside(self._latest.where(self._keys(field.key)), "value")
-        found = self._latest.where(self._keys(field.key, key))
+    def _own_keys(self) -> frozenset[str]:
         import pyarrow.compute as pc
 
-        # a metric that has exactly that key wins over the extreme of another one
-        named = self._beside(found.filter(pc.equal(found["key"], field.key)), "value")
-        if named.null_count < len(named):
-            return named
-        return self._beside(found.filter(pc.equal(found["key"], key)), column)
+        compared = [
+            *fields_of(self._asked.wanted),
+            *(order.field for order in self._asked.orders),
+            *self._asked.columns,
+        ]
+        keys = sorted({field.key for field in compared if extreme(field)})
+        found = self._latest.where(self._keys(*keys))
+        mine = pc.is_in(found["run_id"], value_set=self._runs["run_id"].combine_chunks())
+        return frozenset(found.filter(mine)["key"].to_pylist())
+
+    def _metric(self, field: Field) -> Any:
+        key, column = (None if field.key in self.named else extreme(field)) or (field.key, "value")
+        return self._beside(self._latest.where(self._keys(key)), column)
 
     def _logged(self, field: Field) -> Any:
         condition = self._keys(field.key)

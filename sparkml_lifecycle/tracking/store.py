@@ -312,7 +312,7 @@ class TrackingStore:
         """Runs as wide Arrow tables of up to ``MAX_RESULTS``; see :func:`sparkml_lifecycle.tracking.frame.to_arrow`."""
         self._flush_before_reading()
         for found in finding.pages(self.lake, self._latest, query, only):
-            yield frame.to_arrow(self.lake, found.rows, found.logged, only)
+            yield frame.to_arrow(self.lake, found.rows, found.logged, only, found.named)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 

@@ -323,6 +323,37 @@ def test_a_wide_table_has_the_chosen_columns(stores):
         Only.of(["status"])
 
 
+def test_an_extreme_is_the_same_thing_for_every_run_of_a_search(store, monkeypatch):
+    from sparkml_lifecycle.tracking import finding
+    from sparkml_lifecycle.tracking.only import Only
+
+    experiment = store.experiments.create("e")
+    runs = [store.create_run(experiment, name).info.run_id for name in ("exact", "plain", "plain too")]
+    store.log_metric(runs[0], "loss.min", 5.0)
+    store.log_metric(runs[1], "loss", 1.0)
+    elsewhere = store.create_run(store.experiments.create("f")).info.run_id
+    store.log_metric(elsewhere, "loss", 1.0)
+    only = Only.of(["metrics.loss.min", "metrics.loss.max"])
+
+    def found(text="", experiments=(experiment,)):
+        tables = store.table_pages(Query(experiments, text, max_results=100, order_by=["run_name"]), only)
+        return [value for table in tables for value in table["metrics.loss.min"].to_pylist()]
+
+    for size in (100, 1):
+        monkeypatch.setattr(finding, "MAX_RESULTS", size)
+        assert found() == [5.0, None, None]
+        assert found("run_name = 'plain'") == [None]
+        assert found("metrics.loss.min < 10") == [5.0]
+        assert found("metrics.loss.max < 10") == [None]
+        assert found(experiments=["2"]) == [1.0]
+    # what is logged between two pages changes nothing
+    pages = store.table_pages(Query(["2"], max_results=2, order_by=["run_name"]), only)
+    store.create_run("2", "zz")
+    assert next(pages)["metrics.loss.min"].to_pylist() == [1.0]
+    store.log_metric(store.create_run("2", "zzz").info.run_id, "loss.min", 7.0)
+    assert next(pages)["metrics.loss.min"].to_pylist() == [None]
+
+
 def test_nothing_logged_is_an_empty_table(store):
     from sparkml_lifecycle.tracking.only import Only
 
