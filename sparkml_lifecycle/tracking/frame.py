@@ -1,6 +1,7 @@
 """Runs as one wide table: infos, then ``metrics.…``, ``params.…`` and ``tags.…``, a column for each key."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from sparkml_lifecycle.lake import Lake
@@ -38,9 +39,13 @@ def to_arrow(lake: Lake, rows: Any, found: Logged, only: Only, named: Collection
 
 def to_pandas(table: Any) -> Any:
     """The table of :func:`to_arrow` as a pandas frame: missing metrics are NaN, missing params and tags None."""
+    from pandas.errors import OutOfBoundsDatetime
+
     frame = table.to_pandas()
     for name in ("start_time", "end_time"):
-        frame[name] = frame[name].astype("datetime64[ns, UTC]")
+        # nanoseconds, as MLflow's, reach from 1677 to 2262; a column that goes further keeps its milliseconds
+        with suppress(OutOfBoundsDatetime):
+            frame[name] = frame[name].astype("datetime64[ns, UTC]")
     return frame
 
 

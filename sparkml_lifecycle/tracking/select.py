@@ -143,7 +143,7 @@ class Selection:
 
         column = self._runs[_COLUMNS.get(field.key, field.key)]
         if field.is_number:
-            return pc.floor(pc.divide(column.cast(pa.int64()).cast(pa.float64()), 1000.0)).cast(pa.int64())
+            return _milliseconds(column.cast(pa.int64()))
         if field.key == "artifact_uri":
             elsewhere = pc.or_(pc.match_substring(column, "://"), pc.starts_with(column, "/"))
             inside = pc.binary_join_element_wise(self._lake.uri.rstrip("/"), column, "/")
@@ -185,6 +185,15 @@ class Selection:
 
         places = pc.index_in(self._runs["run_id"], value_set=table["run_id"].combine_chunks())
         return table[column].combine_chunks().take(places)
+
+
+def _milliseconds(microseconds: Any) -> Any:
+    """Whole milliseconds, cut towards the past also before 1970; floats would not hold them beyond the year 2255."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cut = pc.divide(microseconds, 1000)
+    return pc.subtract(cut, pc.less(microseconds, pc.multiply(cut, 1000)).cast(pa.int64()))
 
 
 def _compared(column: Any, operator: str, value: Any) -> Any:

@@ -354,6 +354,24 @@ def test_an_extreme_is_the_same_thing_for_every_run_of_a_search(store, monkeypat
     assert next(pages)["metrics.loss.min"].to_pylist() == [None]
 
 
+def test_runs_of_any_year_are_found_and_ordered_to_the_millisecond(store):
+    from sparkml_lifecycle.tracking import frame
+    from sparkml_lifecycle.tracking.only import Only
+
+    experiment = store.experiments.create("e")
+    times = [-62_135_596_800_000, -9_100_000_000_001, -1, 0, 1_700_000_000_001, 9_100_000_000_001, 253_402_300_799_999]
+    for at in times:
+        store.create_run(experiment, str(at), start_time=at)
+    found = store.search_runs(Query([experiment], order_by=["start_time asc"]))
+    assert [run.info.start_time for run in found] == times
+    for at in times:
+        (run,) = store.search_runs(Query([experiment], f"start_time >= {at} and start_time < {at + 1}"))
+        assert run.info.run_name == str(at)
+    assert [len(store.search_runs(Query([experiment], f"start_time > {at}"))) for at in times] == [6, 5, 4, 3, 2, 1, 0]
+    (table,) = store.table_pages(Query([experiment], order_by=["start_time"]), Only())
+    assert [at.year for at in frame.to_pandas(table)["start_time"]] == [1, 1681, 1969, 1970, 2023, 2258, 9999]
+
+
 def test_nothing_logged_is_an_empty_table(store):
     from sparkml_lifecycle.tracking.only import Only
 
