@@ -69,6 +69,7 @@ def maintain(lake: Lake, retention_hours: int = upkeep.RETENTION_HOURS) -> list[
 def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_run: bool = False) -> Removed:
     """Remove deleted runs and experiments for good: their artifacts go, they can no longer be restored, names become free.
 
+    What lies outside of the lake, by an ``artifact_location``, goes too, and in a copy of a lake that is the original's.
     Their rows stay, so that as-of answers stay true; :func:`purge` erases those too. Started again after it was killed, it
     finishes what is left.
 

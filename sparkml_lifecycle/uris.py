@@ -195,8 +195,9 @@ def for_spark(uri: str | Path) -> str:
 
 
 def join(base: str, *parts: str) -> str:
-    """``base`` and the parts with single slashes between them."""
-    return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts if part.strip("/"))])
+    """``base`` and the parts with single slashes between them; an empty base leads nowhere, and to no root."""
+    named = [part.strip("/") for part in parts if part.strip("/")]
+    return "/".join([base.rstrip("/"), *named] if base else named)
 
 
 def check_relative(path: str) -> str:

@@ -1,5 +1,6 @@
 """Upkeep of a lake, removal and erasure: what goes, what stays, and what happens when they are killed or meet one another."""
 
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle import maintenance
+from sparkml_lifecycle import maintenance, uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import ViewType
 from sparkml_lifecycle.errors import NotFound
@@ -124,6 +125,20 @@ def test_an_experiment_goes_with_its_runs_and_its_name_is_free_again(client, tmp
     assert client.create_experiment("e") == "2"
     assert client.search_runs(["2"], run_view_type=ViewType.ALL) == []
     assert client.get_run(run_id, as_of=before).data.params == {"name": "a"}
+
+
+@pytest.mark.parametrize("below", ["mine", "artifacts/mine/", ""])
+def test_collecting_in_a_copy_leaves_the_originals_artifacts(client, tmp_path, below):
+    experiment = client.create_experiment("e", artifact_location=f"{tmp_path}/lake/{below}")
+    run_id = run_with_points(client, experiment, "a")
+    client.delete_run(run_id)
+    shutil.copytree(tmp_path / "lake", tmp_path / "copy")
+    copy = LifecycleClient(tmp_path / "copy")
+    assert copy.get_run(run_id).info.artifact_uri == uris.join(f"{tmp_path}/copy", below, run_id, "artifacts")
+    assert maintenance.collect(copy) == Removed((run_id,), (), 1)
+    assert not list((tmp_path / "copy").rglob("note.txt"))
+    assert client.download_artifacts(run_id, "deep/note.txt").startswith(f"{tmp_path}/lake/")
+    copy.close()
 
 
 def test_a_run_that_was_restored_is_not_removed(client):

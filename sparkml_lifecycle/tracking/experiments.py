@@ -20,6 +20,10 @@ from sparkml_lifecycle.tracking.values import tag_row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_NAME, DEFAULT_ID = "Default", "0"
+_TIE = (
+    search.Order(search.Field("attribute", "creation_time"), True),
+    search.Order(search.Field("attribute", "experiment_id"), True),
+)
 
 
 class Experiments:
@@ -38,19 +42,21 @@ class Experiments:
             If there is one with that name, deleted ones included.
         """
         names.check_experiment_name(name)
-        elsewhere = open_storage(artifact_location).uri if artifact_location else None
+        chosen = _relative(self._lake, open_storage(artifact_location).uri) if artifact_location else None
         said = [tag_row(self._table.now(), "", key, value) for key, value in tags]
 
         def decide(seen: Snapshot) -> Change[ExperimentRow]:
-            _refuse_taken(name, self._current(Where(), seen))
+            known = self._current(Where(), seen)
+            _refuse_taken(name, known)
             by_name = f"experiment:{name}"
             identifiers = {by_name: seen.version_of(by_name) + 1}
-            if name == DEFAULT_NAME:
+            # renamed or removed, the first one of that name keeps its id
+            if name == DEFAULT_NAME and all(row.experiment_id != DEFAULT_ID for row in known):
                 number = DEFAULT_ID
             else:
                 identifiers["experiment_ids"] = seen.version_of("experiment_ids") + 1
                 number = str(identifiers["experiment_ids"])
-            location = elsewhere or f"artifacts/{number}"
+            location = f"artifacts/{number}" if chosen is None else chosen
             now = self._table.now()
             row = ExperimentRow(at=now, experiment_id=number, name=name, location=location, created=now)
             return Change((row,), identifiers)
@@ -140,11 +146,11 @@ class Experiments:
         tags = self._tags(rows)
         found = [self._entity(row, tags.get(row.experiment_id, {})) for row in rows]
         found = [one for one in found if _matches(one, wanted)]
-        found.sort(key=lambda one: (-(one.creation_time or 0), -int(one.experiment_id)))
-        for order in reversed(orders):
-            found.sort(key=lambda one, field=order.field: _sortable(_value(one, field)), reverse=order.descending)  # type: ignore[misc]
-        asked = (view, filter_string, order_by)
-        return paging.page(found, max_results, page_token, asked, lambda one: one.experiment_id)
+        orders += _TIE
+        keys = [_column(found, order.field) for order in orders]
+        down = [order.descending for order in orders]
+        picked, token = paging.page(keys, down, max_results, page_token, (view, filter_string, order_by))
+        return PagedList([found[place] for place in picked], token)
 
     def set_tag(self, experiment_id: str, key: str, value: Any) -> None:
         """Set a tag of an experiment."""
@@ -189,6 +195,12 @@ def absolute(lake: Lake, location: str) -> str:
     return location if "://" in location or location.startswith("/") else uris.join(lake.uri, location)
 
 
+def _relative(lake: Lake, place: str) -> str:
+    """A location as it is stored: relative where it lies in the lake, so that a copy of the lake has artifacts of its own."""
+    home, real = uris.real(lake.uri), uris.real(place)
+    return real[len(home) :].strip("/") if uris.is_within(real, home) else place
+
+
 def milliseconds(moment: datetime) -> int:
     """Whole milliseconds since 1970, as in MLflow."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
@@ -217,8 +229,13 @@ def _value(one: Experiment, field: search.Field) -> str | int | None:
     return one.tags.get(field.key) if field.kind == "tag" else getattr(one, field.key, None)
 
 
-def _sortable(value: str | int | None) -> tuple[bool, str | int]:
-    return (value is None, 0 if value is None else value)
+def _column(found: Sequence[Experiment], field: search.Field) -> Any:
+    import pyarrow as pa
+
+    if field.kind == "attribute" and field.key == "experiment_id":
+        # ids are numbers, and as texts 10 would come before 9
+        return pa.array([int(one.experiment_id) for one in found], pa.int64())
+    return pa.array([_value(one, field) for one in found], pa.int64() if field.is_number else pa.string())
 
 
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {

@@ -50,15 +50,18 @@ class Found:
         Of ``runs``, in order.
     logged : Logged
     token : str or None
+    named : frozenset of str
+        See :class:`sparkml_lifecycle.tracking.select.Selection`.
     """
 
     rows: Any
     logged: Logged
     token: str | None
+    named: frozenset[str]
 
 
-def page(lake: Lake, latest: Latest, query: Query, only: Only) -> Found:
-    """One page, with as much of what its runs logged as ``only`` asks for.
+def page(lake: Lake, latest: Latest, query: Query, only: Only, named: frozenset[str] | None = None) -> Found:
+    """One page, with as much of what its runs logged as ``only`` asks for; ``named`` is what the page before had.
 
     Raises
     ------
@@ -74,20 +77,21 @@ def page(lake: Lake, latest: Latest, query: Query, only: Only) -> Found:
     orders = [search.parse_order(clause) for clause in order_by]
     asked = (sorted(query.experiment_ids), query.filter_string, query.view, order_by, query.as_of)
     place = paging.place(query.page_token, asked)
-    selection = select.Selection(
-        lake, latest, select.Asked(query.experiment_ids, wanted, orders, query.view, query.as_of)
-    )
+    asked_for = select.Asked(query.experiment_ids, wanted, orders, query.view, query.as_of, only.fields or (), named)
+    selection = select.Selection(lake, latest, asked_for)
     rows, last = selection.page(query.max_results, place)
     following = paging.token(last, asked) if last is not None else None
-    return Found(rows, logged(lake, latest, rows["run_id"].to_pylist(), only, query.as_of), following)
+    found = logged(lake, latest, rows["run_id"].to_pylist(), only, query.as_of)
+    return Found(rows, found, following, selection.named)
 
 
 def pages(lake: Lake, latest: Latest, query: Query, only: Only) -> Iterator[Found]:
     """All pages up to ``max_results`` runs, each of at most ``MAX_RESULTS``."""
-    left = query.max_results
+    left, named = query.max_results, None
     while True:
         query = replace(query, max_results=min(left, MAX_RESULTS))
-        found = page(lake, latest, query, only)
+        found = page(lake, latest, query, only, named)
+        named = found.named
         yield found
         left, query = left - query.max_results, replace(query, page_token=found.token)
         if found.token is None or left < 1:

@@ -1,19 +1,22 @@
 """Runs as one wide table: infos, then ``metrics.…``, ``params.…`` and ``tags.…``, a column for each key."""
 
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.tracking.experiments import absolute
 from sparkml_lifecycle.tracking.logged import Logged
-from sparkml_lifecycle.tracking.only import EXTREMES, Only
+from sparkml_lifecycle.tracking.only import Only, extreme
 
 _INFOS = ("run_id", "experiment_id", "status", "artifact_uri", "start_time", "end_time")
 
 
-def to_arrow(lake: Lake, rows: Any, found: Logged, only: Only) -> Any:
+def to_arrow(lake: Lake, rows: Any, found: Logged, only: Only, named: Collection[str]) -> Any:
     """An Arrow table with a row for each run, in order; null where a run has no such metric, param or tag.
 
-    Times are milliseconds UTC. A metric that is NaN stays NaN, which is another thing than null.
+    Times are milliseconds UTC. A metric that is NaN stays NaN, which is another thing than null. ``named`` are the keys such as
+    ``loss.min`` that are a metric's own.
     """
     import pyarrow as pa
 
@@ -25,7 +28,7 @@ def to_arrow(lake: Lake, rows: Any, found: Logged, only: Only) -> Any:
     for kind, table in (("metric", found.metrics), ("param", found.params), ("tag", found.tags)):
         wide = _wide(ids, table, "value", pa.float64() if kind == "metric" else pa.string())
         if kind == "metric" and not only.everything:
-            wide = _extremes(ids, table, wide, only)
+            wide = _chosen(ids, table, wide, only, named)
         for field in only.fields or ():
             if field.kind == kind != "metric" and field.key:
                 # who asks for a column by its name finds it, whether a run has it or not
@@ -36,14 +39,18 @@ def to_arrow(lake: Lake, rows: Any, found: Logged, only: Only) -> Any:
 
 def to_pandas(table: Any) -> Any:
     """The table of :func:`to_arrow` as a pandas frame: missing metrics are NaN, missing params and tags None."""
+    from pandas.errors import OutOfBoundsDatetime
+
     frame = table.to_pandas()
     for name in ("start_time", "end_time"):
-        frame[name] = frame[name].astype("datetime64[ns, UTC]")
+        # nanoseconds, as MLflow's, reach from 1677 to 2262; a column that goes further keeps its milliseconds
+        with suppress(OutOfBoundsDatetime):
+            frame[name] = frame[name].astype("datetime64[ns, UTC]")
     return frame
 
 
-def _extremes(ids: Any, table: Any, wide: dict[str, Any], only: Only) -> dict[str, Any]:
-    """The columns that were asked for, in that order; ``loss.min`` is an extreme unless a metric has that key."""
+def _chosen(ids: Any, table: Any, wide: dict[str, Any], only: Only, named: Collection[str]) -> dict[str, Any]:
+    """The metrics that were asked for, in that order."""
     asked = [field for field in only.fields or () if field.kind == "metric"]
     if any(not field.key for field in asked):
         return wide
@@ -51,13 +58,9 @@ def _extremes(ids: Any, table: Any, wide: dict[str, Any], only: Only) -> dict[st
 
     picked = {}
     for field in asked:
-        extreme = EXTREMES.get(field.key[-4:])
-        if field.key not in wide and extreme and not field.exact:
-            picked[field.key] = _wide(ids, table, extreme, pa.float64()).get(
-                field.key[:-4], pa.nulls(len(ids), pa.float64())
-            )
-        else:
-            picked[field.key] = wide.get(field.key, pa.nulls(len(ids), pa.float64()))
+        meant = None if field.key in named else extreme(field)
+        column = wide.get(field.key) if meant is None else _wide(ids, table, meant[1], pa.float64()).get(meant[0])
+        picked[field.key] = pa.nulls(len(ids), pa.float64()) if column is None else column
     return picked
 
 

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.search import Field, parse_columns
 
-EXTREMES = {".min": "smallest", ".max": "largest"}
-_KINDS = ("metric", "param", "tag")
+_EXTREMES = {".min": "smallest", ".max": "largest"}
+
+
+def extreme(field: Field) -> tuple[str, str] | None:
+    """The metric and the column of ``metrics.loss.min`` where no metric has exactly that key; None where it can be no extreme."""
+    metric, column = field.key[:-4], _EXTREMES.get(field.key[-4:])
+    return (metric, column) if field.kind == "metric" and metric and column and not field.exact else None
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,4 @@ class Only:
         if any(not field.key for field in mine):
             return None
         keys = {field.key for field in mine}
-        keys |= {
-            field.key[:-4] for field in mine if kind == "metric" and field.key[-4:] in EXTREMES and not field.exact
-        }
-        return sorted(keys)
+        return sorted(keys.union(found[0] for field in mine if (found := extreme(field))))

@@ -14,8 +14,8 @@ from sparkml_lifecycle.entities import LifecycleStage, ViewType
 from sparkml_lifecycle.lake import Lake, Where
 from sparkml_lifecycle.tracking import paging
 from sparkml_lifecycle.tracking.fold import Latest
-from sparkml_lifecycle.tracking.only import EXTREMES
-from sparkml_lifecycle.tracking.search import Comparison, Field, Node, Or, Order
+from sparkml_lifecycle.tracking.only import extreme
+from sparkml_lifecycle.tracking.search import Comparison, Field, Node, Or, Order, fields_of
 from sparkml_lifecycle.tracking.tables import InputRow, ParamRow, RunRow, TagRow
 
 _COLUMNS = {"run_name": "name", "artifact_uri": "location"}
@@ -34,6 +34,10 @@ class Asked:
     orders : sequence of Order
     view : ViewType
     as_of : datetime or None
+    columns : sequence of Field
+        What is to be given of the runs.
+    named : frozenset of str or None
+        As :attr:`Selection.named` gave it for the page before; None where it is to be found out.
     """
 
     experiment_ids: Sequence[str]
@@ -41,10 +45,19 @@ class Asked:
     orders: Sequence[Order]
     view: ViewType
     as_of: datetime | None = None
+    columns: Sequence[Field] = ()
+    named: frozenset[str] | None = None
 
 
 class Selection:
-    """The runs that a search finds, and by which values they are ordered."""
+    """The runs that a search finds, and by which values they are ordered.
+
+    Attributes
+    ----------
+    named : frozenset of str
+        Of the keys such as ``loss.min`` that the search asks for, those that are a metric of a run in these experiments: there
+        they mean that metric and no extreme, for every run and on every page.
+    """
 
     def __init__(self, lake: Lake, latest: Latest, asked: Asked) -> None:
         import pyarrow.compute as pc
@@ -59,6 +72,7 @@ class Selection:
             seen = pc.equal(stage, LifecycleStage.ACTIVE if active else LifecycleStage.DELETED)
         self._runs = runs.filter(seen)
         self._known: dict[Field, Any] = {}
+        self.named = self._own_keys() if asked.named is None else asked.named
 
     def page(self, size: int, after: Sequence[Any] | None) -> tuple[Any, list[Any] | None]:
         """A page of the runs that the filter lets through, as rows of ``runs`` in order.
@@ -74,26 +88,13 @@ class Selection:
         (pyarrow.Table, list or None)
             The rows, and the place of the last one; None where no more follow.
         """
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         orders = [*self._asked.orders, *_TIE]
         keys = [self._sortable(order.field) for order in orders]
-        mask = pc.fill_null(self._holds(self._asked.wanted), False)
-        if after is not None:
-            mask = pc.and_(mask, _comes_after(keys, orders, after))
-        table = pa.table(
-            [*keys, pa.array(range(len(self._runs)), pa.int64())], names=[*map(str, range(len(keys))), "row"]
-        )
-        table = table.filter(mask)
-        by = [(str(i), "descending" if order.descending else "ascending") for i, order in enumerate(orders)]
-        # nulls come last, whichever way the order runs
-        places = pc.sort_indices(table, sort_keys=by)[: size + 1]
-        picked = table.take(places)
-        more = len(picked) > size
-        picked = picked.slice(0, size)
-        last = [picked[str(i)][-1].as_py() for i in range(len(orders))] if more else None
-        return self._runs.take(picked["row"]), last
+        wanted = pc.fill_null(self._holds(self._asked.wanted), False)
+        rows, last = paging.pick(keys, [order.descending for order in orders], size, after, wanted)
+        return self._runs.take(rows), last
 
     # -- the filter --------------------------------------------------------------------------------------------------------
 
@@ -142,25 +143,29 @@ class Selection:
 
         column = self._runs[_COLUMNS.get(field.key, field.key)]
         if field.is_number:
-            return pc.floor(pc.divide(column.cast(pa.int64()).cast(pa.float64()), 1000.0)).cast(pa.int64())
+            return _milliseconds(column.cast(pa.int64()))
         if field.key == "artifact_uri":
             elsewhere = pc.or_(pc.match_substring(column, "://"), pc.starts_with(column, "/"))
             inside = pc.binary_join_element_wise(self._lake.uri.rstrip("/"), column, "/")
             return pc.if_else(elsewhere, column, inside)
         return column
 
-    def _metric(self, field: Field) -> Any:
-        column, key = EXTREMES.get(field.key[-4:]), field.key[:-4]
-        if field.exact or column is None or not key:
-            return self._beside(self._latest.where(self._keys(field.key)), "value")
-        found = self._latest.where(self._keys(field.key, key))
+    def _own_keys(self) -> frozenset[str]:
         import pyarrow.compute as pc
 
-        # a metric that has exactly that key wins over the extreme of another one
-        named = self._beside(found.filter(pc.equal(found["key"], field.key)), "value")
-        if named.null_count < len(named):
-            return named
-        return self._beside(found.filter(pc.equal(found["key"], key)), column)
+        compared = [
+            *fields_of(self._asked.wanted),
+            *(order.field for order in self._asked.orders),
+            *self._asked.columns,
+        ]
+        keys = sorted({field.key for field in compared if extreme(field)})
+        found = self._latest.where(self._keys(*keys))
+        mine = pc.is_in(found["run_id"], value_set=self._runs["run_id"].combine_chunks())
+        return frozenset(found.filter(mine)["key"].to_pylist())
+
+    def _metric(self, field: Field) -> Any:
+        key, column = (None if field.key in self.named else extreme(field)) or (field.key, "value")
+        return self._beside(self._latest.where(self._keys(key)), column)
 
     def _logged(self, field: Field) -> Any:
         condition = self._keys(field.key)
@@ -180,6 +185,15 @@ class Selection:
 
         places = pc.index_in(self._runs["run_id"], value_set=table["run_id"].combine_chunks())
         return table[column].combine_chunks().take(places)
+
+
+def _milliseconds(microseconds: Any) -> Any:
+    """Whole milliseconds, cut towards the past also before 1970; floats would not hold them beyond the year 2255."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cut = pc.divide(microseconds, 1000)
+    return pc.subtract(cut, pc.less(microseconds, pc.multiply(cut, 1000)).cast(pa.int64()))
 
 
 def _compared(column: Any, operator: str, value: Any) -> Any:
@@ -209,26 +223,3 @@ def _pattern(text: str) -> str:
     # only % and _ are special to MLflow's LIKE
     parts = {"%": ".*", "_": "."}
     return r"(?s)\A" + "".join(parts.get(c) or (f"\\{c}" if c in punctuation else c) for c in text) + r"\z"
-
-
-def _comes_after(keys: Sequence[Any], orders: Sequence[Order], place: Sequence[Any]) -> Any:
-    """Whether each row comes after a place in the order; nulls come last whichever way it runs."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not isinstance(place, list) or len(place) != len(keys):
-        raise paging.no_token()
-    after = pa.array([False] * len(keys[0]), pa.bool_())
-    equal = pa.array([True] * len(keys[0]), pa.bool_())
-    for column, order, found in zip(keys, orders, place, strict=True):
-        if found is None:
-            equal = pc.and_(equal, pc.is_null(column))
-            continue
-        try:
-            value = pa.scalar(found, column.type)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            raise paging.no_token() from None
-        further = (pc.less if order.descending else pc.greater)(column, value)
-        after = pc.or_(after, pc.and_(equal, pc.fill_null(further, True)))
-        equal = pc.and_(equal, pc.fill_null(pc.equal(column, value), False))
-    return after

@@ -25,12 +25,11 @@ from sparkml_lifecycle.entities import (
 from sparkml_lifecycle.errors import InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.lake import Lake, Row, Where
 from sparkml_lifecycle.lake.order import uuid7
-from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
-from sparkml_lifecycle.tracking import finding, frame, names, paging
+from sparkml_lifecycle.tracking import finding, frame, history, names
 from sparkml_lifecycle.tracking.buffer import Buffer
-from sparkml_lifecycle.tracking.experiments import Experiments, absolute, milliseconds
+from sparkml_lifecycle.tracking.experiments import Experiments, absolute
 from sparkml_lifecycle.tracking.fold import Latest
 from sparkml_lifecycle.tracking.logged import logged, run_of, runs_of
 from sparkml_lifecycle.tracking.only import Only
@@ -293,11 +292,7 @@ class TrackingStore:
         self._flush_before_reading()
         self._wait_for(run_id)
         found = self.lake.table(MetricRow).rows(Where({"run_id": [run_id], "key": [key]}))
-        by = ("step", "timestamp", "seq", "at", "value")
-        rows = from_arrow(MetricRow, found.sort_by([(column, "ascending") for column in by]))
-        size = max_results if max_results is not None else max(len(rows), 1)
-        page = paging.page(rows, size, page_token, (run_id, key), _point)
-        return PagedList(map(_metric, page), page.token)
+        return history.page(found, max_results, page_token, (run_id, key))
 
     def metric_summaries(self, run_id: str, as_of: datetime | None = None) -> list[MetricSummary]:
         """The last, smallest and largest value of each metric of a run, by key; the history is not read."""
@@ -317,7 +312,7 @@ class TrackingStore:
         """Runs as wide Arrow tables of up to ``MAX_RESULTS``; see :func:`sparkml_lifecycle.tracking.frame.to_arrow`."""
         self._flush_before_reading()
         for found in finding.pages(self.lake, self._latest, query, only):
-            yield frame.to_arrow(self.lake, found.rows, found.logged, only)
+            yield frame.to_arrow(self.lake, found.rows, found.logged, only, found.named)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
@@ -404,16 +399,6 @@ class TrackingStore:
             return synchronous
         # Spark's Python workers leave without exit handlers; only a `with start_run()` would flush in time
         return run_id not in current.own_runs() and _in_spark_task()
-
-
-def _point(row: MetricRow) -> list[Any]:
-    return [row.step, row.timestamp, row.seq, row.writer, milliseconds(row.at)]
-
-
-def _metric(row: MetricRow) -> Metric:
-    return Metric(
-        row.key, row.value, row.timestamp, row.step, row.model_id, row.dataset_name, row.dataset_digest, row.run_id
-    )
 
 
 def _in_spark_task() -> bool:

@@ -323,6 +323,55 @@ def test_a_wide_table_has_the_chosen_columns(stores):
         Only.of(["status"])
 
 
+def test_an_extreme_is_the_same_thing_for_every_run_of_a_search(store, monkeypatch):
+    from sparkml_lifecycle.tracking import finding
+    from sparkml_lifecycle.tracking.only import Only
+
+    experiment = store.experiments.create("e")
+    runs = [store.create_run(experiment, name).info.run_id for name in ("exact", "plain", "plain too")]
+    store.log_metric(runs[0], "loss.min", 5.0)
+    store.log_metric(runs[1], "loss", 1.0)
+    elsewhere = store.create_run(store.experiments.create("f")).info.run_id
+    store.log_metric(elsewhere, "loss", 1.0)
+    only = Only.of(["metrics.loss.min", "metrics.loss.max"])
+
+    def found(text="", experiments=(experiment,)):
+        tables = store.table_pages(Query(experiments, text, max_results=100, order_by=["run_name"]), only)
+        return [value for table in tables for value in table["metrics.loss.min"].to_pylist()]
+
+    for size in (100, 1):
+        monkeypatch.setattr(finding, "MAX_RESULTS", size)
+        assert found() == [5.0, None, None]
+        assert found("run_name = 'plain'") == [None]
+        assert found("metrics.loss.min < 10") == [5.0]
+        assert found("metrics.loss.max < 10") == [None]
+        assert found(experiments=["2"]) == [1.0]
+    # what is logged between two pages changes nothing
+    pages = store.table_pages(Query(["2"], max_results=2, order_by=["run_name"]), only)
+    store.create_run("2", "zz")
+    assert next(pages)["metrics.loss.min"].to_pylist() == [1.0]
+    store.log_metric(store.create_run("2", "zzz").info.run_id, "loss.min", 7.0)
+    assert next(pages)["metrics.loss.min"].to_pylist() == [None]
+
+
+def test_runs_of_any_year_are_found_and_ordered_to_the_millisecond(store):
+    from sparkml_lifecycle.tracking import frame
+    from sparkml_lifecycle.tracking.only import Only
+
+    experiment = store.experiments.create("e")
+    times = [-62_135_596_800_000, -9_100_000_000_001, -1, 0, 1_700_000_000_001, 9_100_000_000_001, 253_402_300_799_999]
+    for at in times:
+        store.create_run(experiment, str(at), start_time=at)
+    found = store.search_runs(Query([experiment], order_by=["start_time asc"]))
+    assert [run.info.start_time for run in found] == times
+    for at in times:
+        (run,) = store.search_runs(Query([experiment], f"start_time >= {at} and start_time < {at + 1}"))
+        assert run.info.run_name == str(at)
+    assert [len(store.search_runs(Query([experiment], f"start_time > {at}"))) for at in times] == [6, 5, 4, 3, 2, 1, 0]
+    (table,) = store.table_pages(Query([experiment], order_by=["start_time"]), Only())
+    assert [at.year for at in frame.to_pandas(table)["start_time"]] == [1, 1681, 1969, 1970, 2023, 2258, 9999]
+
+
 def test_nothing_logged_is_an_empty_table(store):
     from sparkml_lifecycle.tracking.only import Only
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparkml_lifecycle.entities import ViewType
+from sparkml_lifecycle.entities import LifecycleStage, Metric, ViewType
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound, StorageError
+from sparkml_lifecycle.lake import Change
 from sparkml_lifecycle.lake.order import uuid7
 from sparkml_lifecycle.tracking.finding import Query
-from sparkml_lifecycle.tracking.tables import MetricRow, RunRow
+from sparkml_lifecycle.tracking.tables import ExperimentRow, MetricRow, RunRow
 
 ROOT = Path(__file__).parents[2]
 
@@ -377,6 +378,15 @@ def test_the_default_experiment_has_mlflows_id(store):
     assert store.experiments.create("next") == "1"
 
 
+@pytest.mark.parametrize("change", [{"name": "renamed"}, {"stage": LifecycleStage.REMOVED}])
+def test_another_default_experiment_has_an_id_of_its_own(store, change):
+    store.experiments.create("Default")
+    store.experiments.change("0", **change)
+    assert store.experiments.create("Default") == "1"
+    assert store.experiments.by_name("Default").experiment_id == "1"
+    assert store.create_run("1").info.experiment_id == "1"
+
+
 def test_a_copied_lake_works_where_it_is(store, open_lake, tmp_path):
     run_id = store.create_run(store.experiments.create("e"), "r").info.run_id
     store.log_metric(run_id, "m", 1.0)
@@ -392,6 +402,69 @@ def test_a_copied_lake_works_where_it_is(store, open_lake, tmp_path):
     copy.log_metric(run_id, "m", 2.0, step=1)
     assert copy.get_run(run_id).data.metrics == {"m": 2.0}
     assert copy.experiments.create("f") == "2"
+
+
+def test_a_location_below_the_lake_that_an_older_version_stored_absolute_is_found(store, tmp_path):
+    place, now = f"{tmp_path}/lake/mine", store.lake.writer.clock()
+    old = ExperimentRow(at=now, experiment_id="1", name="e", location=place, created=now)
+    store.lake.table(ExperimentRow).claim(lambda _: Change((old,), {"experiment:e": 1, "experiment_ids": 1}))
+    assert store.experiments.get("1").artifact_location == place
+    run = store.create_run("1")
+    assert run.info.artifact_uri == f"{place}/{run.info.run_id}/artifacts"
+
+
+def pages(read):
+    """What each page gives."""
+    token = None
+    while True:
+        page = read(token)
+        yield list(page)
+        token = page.token
+        if token is None:
+            return
+
+
+def test_pages_of_experiments_skip_none_when_one_is_deleted_in_between(store):
+    for number in range(6):
+        store.experiments.create(f"e{number}")
+    seen = []
+    for page in pages(lambda token: store.experiments.search(ViewType.ACTIVE_ONLY, None, ("name",), 2, token)):
+        seen += [one.name for one in page]
+        if len(seen) < 6:
+            store.experiments.change(page[-1].experiment_id, stage="deleted")
+    assert seen == [f"e{number}" for number in range(6)]
+
+
+def test_experiments_without_a_tag_come_last_and_ids_are_numbers(store):
+    for number in range(11):
+        store.experiments.create(f"e{number}", tags=[("t", number)] if number in (3, 4) else ())
+
+    def names_by(*orders):
+        return [
+            one.name
+            for page in pages(lambda token: store.experiments.search(ViewType.ALL, None, orders, 2, token))
+            for one in page
+        ]
+
+    assert names_by("tags.t desc")[:3] == ["e4", "e3", "e10"]
+    assert names_by("tags.t asc")[:3] == ["e3", "e4", "e10"]
+    assert names_by("experiment_id desc")[:2] == ["e10", "e9"]
+    assert names_by("tags.t", "name desc")[2:] == ["e9", "e8", "e7", "e6", "e5", "e2", "e10", "e1", "e0"]
+
+
+def test_pages_of_a_history_repeat_no_point_when_earlier_ones_arrive_in_between(store):
+    run_id = store.create_run(store.experiments.create("e")).info.run_id
+    for value in range(60):
+        store.log_metric(run_id, "m", math.nan if value % 7 == 0 else value, 1, 5)
+    # a point that was logged twice in one call is two
+    store.log_batch(run_id, [Metric("m", -1.0, 1, 5)] * 5)
+    seen = []
+    for page in pages(lambda token: store.metric_history(run_id, "m", 3, token)):
+        seen += [point.value for point in page]
+        store.log_metric(run_id, "m", -2.0, 0, -len(seen))
+    assert [value for value in seen if value >= 0] == [value for value in range(60) if value % 7]
+    assert len(seen) == 65
+    assert seen.count(-1.0) == 5
 
 
 def test_reading_an_empty_lake_writes_nothing(store, tmp_path):
