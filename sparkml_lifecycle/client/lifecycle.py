@@ -440,7 +440,18 @@ class LifecycleClient:
         self._to_write(run_id).put_stream(stream, artifact_file)
 
     def log_table(self, run_id: str, data: Any, artifact_file: str) -> None:
-        """Write a frame or a dict of columns as ``.json`` or ``.parquet``."""
+        """Write a frame or a dict of columns as ``.json`` or ``.parquet``; a table of that name goes on, as in MLflow.
+
+        A column that the rows before or the new ones lack is null there. Of two processes that do so at once, one's rows are
+        lost. JSON has numbers and texts only, so a time comes back as ISO 8601 and NaN as null; Parquet keeps all types.
+
+        Raises
+        ------
+        FormatError
+            If a file of that name holds no table.
+        InvalidInput
+            If it is no table, the name ends otherwise, or a Parquet column has another type than before.
+        """
         self._to_write(run_id).put_table(data, artifact_file)
 
     def load_table(
