@@ -13,7 +13,7 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import table_file
 from sparkml_lifecycle.entities import FileInfo
 from sparkml_lifecycle.errors import InvalidInput, LifecycleError, NotFound, StorageError
-from sparkml_lifecycle.storage import Storage
+from sparkml_lifecycle.storage import Storage, check_name, is_part
 from sparkml_lifecycle.tracking import names
 
 
@@ -26,7 +26,8 @@ class Artifacts:
     def put(self, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Copy a local file, or a directory under its name, below ``artifact_path``."""
         source = _local(local_path)
-        name = source.resolve().name
+        # a link keeps the name that was given
+        name = check_name(source.name if source.name not in ("", "..") else source.resolve().name)
         self._storage.upload(source, uris.join(_relative(artifact_path), name) if artifact_path else name)
 
     def put_content(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
@@ -141,7 +142,7 @@ class Artifacts:
         """What lies directly below ``path``."""
         found = self._storage.list(_relative(path) if path else "")
         return [
-            FileInfo(file.path, file.is_dir, file.size) for file in found if not Path(file.path).name.endswith(".part")
+            FileInfo(file.path, file.is_dir, file.size) for file in found if not is_part(file.path.rpartition("/")[2])
         ]
 
     def download(self, path: str, destination: str | Path | None) -> Path:

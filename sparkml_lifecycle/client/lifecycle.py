@@ -403,7 +403,13 @@ class LifecycleClient:
         self._to_write(run_id).put(local_path, artifact_path)
 
     def log_artifacts(self, run_id: str, local_dir: str | Path, artifact_path: str | None = None) -> None:
-        """Copy what a local directory holds to the run's artifacts."""
+        """Copy what a local directory holds to the run's artifacts; links are followed.
+
+        Raises
+        ------
+        InvalidInput
+            If it holds what nobody can copy, such as a link to nothing or a pipe; then nothing is copied.
+        """
         self._to_write(run_id).put_content(local_dir, artifact_path)
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
