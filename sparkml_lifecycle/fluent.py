@@ -457,7 +457,7 @@ def load_table(
 
 
 def log_table(data: Any, artifact_file: str, run_id: str | None = None) -> None:
-    """Write a frame or a dict of columns as ``.json`` or ``.parquet``."""
+    """Write a frame or a dict of columns as ``.json`` or ``.parquet``; a table of that name goes on with these rows."""
     client, run = _logging(run_id)
     client.log_table(run, data, artifact_file)
 

@@ -10,9 +10,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from sparkml_lifecycle import uris
+from sparkml_lifecycle.client import table_file
 from sparkml_lifecycle.entities import FileInfo
 from sparkml_lifecycle.errors import InvalidInput, LifecycleError, NotFound, StorageError
-from sparkml_lifecycle.storage import Storage
+from sparkml_lifecycle.storage import Storage, check_name, is_part
 from sparkml_lifecycle.tracking import names
 
 
@@ -25,7 +26,8 @@ class Artifacts:
     def put(self, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Copy a local file, or a directory under its name, below ``artifact_path``."""
         source = _local(local_path)
-        name = source.resolve().name
+        # a link keeps the name that was given
+        name = check_name(source.name if source.name not in ("", "..") else source.resolve().name)
         self._storage.upload(source, uris.join(_relative(artifact_path), name) if artifact_path else name)
 
     def put_content(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
@@ -99,11 +101,11 @@ class Artifacts:
         self._drawn(artifact_file, "image", Image.fromarray(pixels.astype("uint8")).save)
 
     def put_table(self, data: Any, artifact_file: str) -> None:
-        """Write a frame or a dict of columns as JSON (``orient="split"``, as MLflow), or as Parquet where the name ends so."""
+        """Write a frame or a dict of columns as ``.json`` or ``.parquet``, below the table that is there, if one is."""
         import pandas as pd
 
         clean = _relative(artifact_file)
-        if not clean.endswith((".json", ".parquet")):
+        if not clean.endswith(table_file.KINDS):
             raise InvalidInput(f"A table is written as .json or .parquet, found {artifact_file!r}.")
         try:
             frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
@@ -111,9 +113,16 @@ class Artifacts:
             raise InvalidInput(
                 f"A table is a frame or a dict of columns, found {type(data).__name__}: {_reason(error)}."
             ) from None
-        if clean.endswith(".parquet"):
-            return self._through_file(clean, lambda path: _as_table(frame.to_parquet, clean, path, index=False))
-        self._through_file(clean, lambda path: _as_table(frame.to_json, clean, path, orient="split", index=False))
+        there = self._storage.stat(clean)
+
+        def written(path: str) -> None:
+            local = Path(path)
+            before = None
+            if there is not None and not there.is_dir:
+                before = self._storage.download(clean, local.with_name("before") / local.name)
+            table_file.write(frame, local, before)
+
+        self._through_file(clean, written)
 
     def put_stream(self, stream: Any, artifact_file: str) -> None:
         """Write what a binary file object gives, without holding it in memory."""
@@ -123,20 +132,17 @@ class Artifacts:
 
     def table(self, artifact_file: str) -> Any:
         """A table that :meth:`put_table` wrote, as a pandas frame; None where there is none."""
-        import pandas as pd
-
         clean = _relative(artifact_file)
         if not self._storage.exists(clean):
             return None
         with tempfile.TemporaryDirectory(prefix="sparkml-") as directory:
-            local = self._storage.download(clean, Path(directory) / Path(clean).name)
-            return pd.read_parquet(local) if clean.endswith(".parquet") else pd.read_json(local, orient="split")
+            return table_file.read(self._storage.download(clean, Path(directory) / Path(clean).name))
 
     def list(self, path: str | None = None) -> list[FileInfo]:
         """What lies directly below ``path``."""
         found = self._storage.list(_relative(path) if path else "")
         return [
-            FileInfo(file.path, file.is_dir, file.size) for file in found if not Path(file.path).name.endswith(".part")
+            FileInfo(file.path, file.is_dir, file.size) for file in found if not is_part(file.path.rpartition("/")[2])
         ]
 
     def download(self, path: str, destination: str | Path | None) -> Path:
@@ -172,16 +178,6 @@ def _copy(stream: Any, path: str) -> None:
             if isinstance(chunk, str):
                 raise InvalidInput("The stream gives text; open it as a binary one: open(path, 'rb').")
             file.write(chunk)
-
-
-def _as_table(write: Any, artifact_file: str, path: str, **options: Any) -> None:
-    try:
-        write(path, **options)
-    except (TypeError, ValueError, OverflowError) as error:
-        # the library's text holds values of the table
-        raise InvalidInput(
-            f"The table cannot be written as {artifact_file!r} ({type(error).__name__}): give each column one type and its own name."
-        ) from None
 
 
 def _local(path: Any) -> Path:

@@ -407,7 +407,13 @@ class LifecycleClient:
         self._to_write(run_id).put(local_path, artifact_path)
 
     def log_artifacts(self, run_id: str, local_dir: str | Path, artifact_path: str | None = None) -> None:
-        """Copy what a local directory holds to the run's artifacts."""
+        """Copy what a local directory holds to the run's artifacts; links are followed.
+
+        Raises
+        ------
+        InvalidInput
+            If it holds what nobody can copy, such as a link to nothing or a pipe; then nothing is copied.
+        """
         self._to_write(run_id).put_content(local_dir, artifact_path)
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
@@ -444,7 +450,18 @@ class LifecycleClient:
         self._to_write(run_id).put_stream(stream, artifact_file)
 
     def log_table(self, run_id: str, data: Any, artifact_file: str) -> None:
-        """Write a frame or a dict of columns as ``.json`` or ``.parquet``."""
+        """Write a frame or a dict of columns as ``.json`` or ``.parquet``; a table of that name goes on, as in MLflow.
+
+        A column that the rows before or the new ones lack is null there. Of two processes that do so at once, one's rows are
+        lost. JSON has numbers and texts only, so a time comes back as ISO 8601 and NaN as null; Parquet keeps all types.
+
+        Raises
+        ------
+        FormatError
+            If a file of that name holds no table.
+        InvalidInput
+            If it is no table, the name ends otherwise, or a Parquet column has another type than before.
+        """
         self._to_write(run_id).put_table(data, artifact_file)
 
     def load_table(

@@ -1,6 +1,7 @@
 """The ``pyarrow.fs`` file system of each kind of storage, how a file is written on it, and what its errors may say."""
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from sparkml_lifecycle.errors import MissingLibrary, NotFound, StorageError
 from sparkml_lifecycle.storage.options import Options, account, is_true, redacted
 
 HADOOP = ("hdfs", "viewfs")
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 @lru_cache(maxsize=32)
@@ -123,12 +125,22 @@ def delete_directory(files: Any, place: str) -> None:
         files.delete_dir(place)
 
 
+def part(name: str) -> str:
+    """What a file is called while it is written: beside ``name``, and of this writer alone."""
+    return f".{name}.{uuid.uuid4().hex[:8]}.part"
+
+
+def is_part(name: str) -> bool:
+    """Whether :func:`part` made this name."""
+    return _PART.fullmatch(name) is not None
+
+
 @contextmanager
 def writing_local(path: str) -> Iterator[Any]:
     """A stream into a local file, which appears whole or not at all."""
     parent, _, name = path.rpartition("/")
     os.makedirs(parent, exist_ok=True)
-    beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.part"
+    beside = f"{parent}/{part(name)}"
     try:
         with open(beside, "wb") as file:
             yield file
@@ -141,7 +153,7 @@ def writing_local(path: str) -> Iterator[Any]:
 def writing_hadoop(files: Any, path: str) -> Iterator[Any]:
     """A stream into a file of ``hdfs:``, where a file is seen while it grows: it is written beside and renamed."""
     parent, _, name = path.rpartition("/")
-    beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.part"
+    beside = f"{parent}/{part(name)}"
     try:
         with files.open(beside, "wb") as stream:
             yield stream
@@ -167,7 +179,7 @@ def writing_object(filesystem: Any, place: str) -> Iterator[Any]:
 
 def link_new(path: Path, data: bytes) -> bool:
     """Write a local file unless one is there: False where one was."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    beside = path.with_name(part(path.name))
     with explained("write", str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -183,7 +195,7 @@ def link_new(path: Path, data: bytes) -> bool:
 def rename_new(files: Any, path: str, data: bytes) -> bool:
     """Write a file of ``hdfs:`` unless one is there: False where one was; the NameNode decides."""
     parent, _, name = path.rpartition("/")
-    beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.part"
+    beside = f"{parent}/{part(name)}"
     try:
         with files.open(beside, "wb") as stream:
             stream.write(data)

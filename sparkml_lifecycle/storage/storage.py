@@ -6,7 +6,6 @@ it is first used. Files are streamed, a local file appears whole or not at all, 
 
 import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.storage import filesystem, signed
+from sparkml_lifecycle.storage import filesystem, signed, tree
 from sparkml_lifecycle.storage import options as naming
 from sparkml_lifecycle.storage.filesystem import HADOOP, explained
 
@@ -218,27 +217,27 @@ class Storage:
         return target
 
     def upload(self, source: str | Path, path: str) -> None:
-        """Copy a local file to ``path``, or a local directory's content below it."""
+        """Copy a local file to ``path``, or a local directory's content below it; links are followed.
+
+        Raises
+        ------
+        NotFound
+            If there is nothing.
+        InvalidInput
+            If something can be copied by nobody, such as a link to nothing or a pipe; then nothing is copied.
+        """
         local = Path(source)
         if local.is_dir():
-            for file in sorted(local.rglob("*")):
-                if file.is_file():
-                    self.upload(
-                        file,
-                        uris.join(path, file.relative_to(local).as_posix())
-                        if path
-                        else file.relative_to(local).as_posix(),
-                    )
-            return
-        if not local.is_file():
+            files = tree.files_below(local)
+            targets = [uris.check_relative(uris.join(path, below) if path else below) for below, _ in files]
+            for (_, file), target in zip(files, targets, strict=True):
+                self._put(file, target)
+        elif local.is_file():
+            self._put(local, path)
+        elif local.exists():
+            raise InvalidInput(f"{str(local)!r} is a pipe, socket or device, and files and directories are copied.")
+        else:
             raise NotFound(f"There is no file or directory {str(local)!r} on this machine.")
-        files, place = self._place(path)
-        with (
-            explained("write", self._shown(path)),
-            local.open("rb") as content,
-            self._writing(files, place) as stream,
-        ):
-            shutil.copyfileobj(content, stream, _CHUNK)
 
     def delete(self, path: str) -> None:
         """Remove a file, or a directory with all it holds; nothing happens where nothing is there."""
@@ -265,10 +264,19 @@ class Storage:
         """The ``pyarrow.fs`` file system and the path in it, for readers and writers of Parquet."""
         return self._place(path)
 
+    def _put(self, file: Path, path: str) -> None:
+        files, place = self._place(path)
+        with (
+            explained("write", self._shown(path)),
+            file.open("rb") as content,
+            self._writing(files, place) as stream,
+        ):
+            shutil.copyfileobj(content, stream, _CHUNK)
+
     def _fetch(self, path: str, target: Path) -> None:
         files, place = self._place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        beside = target.with_name(filesystem.part(target.name))
         try:
             with (
                 explained("read", self._shown(path)),

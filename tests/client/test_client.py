@@ -126,6 +126,37 @@ def test_files_are_logged_listed_and_found(client, run_id, tmp_path):
     assert not [name for _, _, names in os.walk(base) for name in names if name.endswith(".part")]
 
 
+def test_a_link_keeps_the_name_that_was_given(client, run_id, tmp_path, monkeypatch):
+    (tmp_path / "epochs" / "3").mkdir(parents=True)
+    (tmp_path / "epochs" / "3" / "weights").write_text("3")
+    (tmp_path / "best").symlink_to("epochs/3")
+    (tmp_path / "best.ckpt").symlink_to("epochs/3/weights")
+    client.log_artifact(run_id, tmp_path / "best.ckpt")
+    client.log_artifact(run_id, tmp_path / "best")
+    monkeypatch.chdir(tmp_path / "epochs")
+    client.log_artifact(run_id, ".", "here")
+    client.log_artifact(run_id, "3/..", "above")
+    for path in ("best.ckpt", "best/weights", "here/epochs/3/weights", "above/epochs/3/weights"):
+        with open(client.download_artifacts(run_id, path)) as file:
+            assert file.read() == "3"
+
+
+def test_only_what_is_half_written_is_hidden(client, run_id, tmp_path):
+    for name in ("data.part", ".model.part", "b"):
+        (tmp_path / name).write_text("x")
+        client.log_artifact(run_id, tmp_path / name)
+    with open(f"{client.artifact_uri(run_id)}/.b.0123abcd.part", "w") as file:
+        file.write("half")
+    assert [one.path for one in client.list_artifacts(run_id)] == [".model.part", "b", "data.part"]
+
+
+def test_a_name_with_a_backslash_is_no_directory(client, run_id, tmp_path):
+    (tmp_path / "back\\slash").write_text("x")
+    with pytest.raises(InvalidInput, match="backslash"):
+        client.log_artifact(run_id, tmp_path / "back\\slash")
+    assert client.list_artifacts(run_id) == []
+
+
 def test_figures_and_images_are_files(client, run_id):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
