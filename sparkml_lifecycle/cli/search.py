@@ -120,9 +120,7 @@ def _worth_showing(asked: Asked, runs: Sequence[Run]) -> list[str]:
 
     fields = [*fields_of(parse(asked.text)), *(parse_order(one).field for one in asked.order_by)]
     picked = {
-        f"{field.kind}s.`{field.key}`" if field.exact else f"{field.kind}s.{field.key}": None
-        for field in fields
-        if f"{field.kind}s" in _KINDS and not field.key.startswith("mlflow.")
+        field.spelled: None for field in fields if f"{field.kind}s" in _KINDS and not field.key.startswith("mlflow.")
     }
     metrics = sorted({key for run in runs for key in run.data.metrics})
     more = [f"metrics.`{key}`" for key in metrics if f"metrics.{key}" not in picked]

@@ -58,7 +58,7 @@ def _chosen(ids: Any, table: Any, wide: dict[str, Any], only: Only, named: Colle
 
     picked = {}
     for field in asked:
-        meant = None if field.key in named else extreme(field)
+        meant = extreme(field, named)
         column = wide.get(field.key) if meant is None else _wide(ids, table, meant[1], pa.float64()).get(meant[0])
         picked[field.key] = pa.nulls(len(ids), pa.float64()) if column is None else column
     return picked

@@ -1,6 +1,6 @@
 """Which columns a search is to give: ``only=["metrics.auc", "metrics.loss.min", "params"]``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sparkml_lifecycle.tracking import names
@@ -9,10 +9,12 @@ from sparkml_lifecycle.tracking.search import Field, parse_columns
 _EXTREMES = {".min": "smallest", ".max": "largest"}
 
 
-def extreme(field: Field) -> tuple[str, str] | None:
-    """The metric and the column of ``metrics.loss.min`` where no metric has exactly that key; None where it can be no extreme."""
+def extreme(field: Field, named: Collection[str] = ()) -> tuple[str, str] | None:
+    """The metric and the column of ``metrics.loss.min``; None where it can be no extreme, or a metric is ``named`` so."""
     metric, column = field.key[:-4], _EXTREMES.get(field.key[-4:])
-    return (metric, column) if field.kind == "metric" and metric and column and not field.exact else None
+    if field.kind != "metric" or not metric or not column or field.exact:
+        return None
+    return None if field.key in named and not field.extreme else (metric, column)
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,29 @@ _TEXT_OPERATORS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NO
 
 @dataclass(frozen=True)
 class Field:
-    """What is compared: ``metrics.auc`` is ``Field("metric", "auc")``; ``exact`` where backticks or quotes said so."""
+    """What is compared: ``metrics.auc`` is ``Field("metric", "auc")``.
+
+    Attributes
+    ----------
+    kind : str
+    key : str
+    exact : bool
+        Backticks or quotes stand around all of it, so that ``loss.min`` is the metric of that name.
+    extreme : bool
+        They stand around the metric alone, ``metrics.`loss`.min``, so that it is the smallest ``loss`` whatever else there is.
+    """
 
     kind: Kind
     key: str
     exact: bool = False
+    extreme: bool = False
+
+    @property
+    def spelled(self) -> str:
+        """The field as a filter names it."""
+        if self.extreme:
+            return f"{self.kind}s.`{self.key[:-4]}`{self.key[-4:]}"
+        return f"{self.kind}s.`{self.key}`" if self.exact else f"{self.kind}s.{self.key}"
 
     @property
     def is_number(self) -> bool:
@@ -110,7 +128,7 @@ class _Token:
 
 _TOKENS = re.compile(
     r"""\s*(?:
-      (?P<field>(?:[A-Za-z]\w*\.)?`[^`]*`|[A-Za-z]\w*\."[^"]*")
+      (?P<field>(?:(?:[A-Za-z]\w*\.)?`[^`]*`|[A-Za-z]\w*\."[^"]*")(?:\.(?:min|max)\b)?)
     | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
     | (?P<number>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?:inf|nan)\b))
     | (?P<word>[A-Za-z_][\w.\-/:]*)
@@ -277,8 +295,10 @@ class _Parser:
         token = self._take("a field, such as metrics.auc, params.depth, tags.team or status")
         if token.kind not in ("word", "field"):
             self._fail(token.start, "a field was expected here, such as metrics.auc, params.depth, tags.team or status")
-        text = token.text
-        if text[-1] in '`"':
+        text, suffix = token.text, ""
+        if token.kind == "field":
+            if text[-1] not in '`"':
+                text, suffix = text[:-4], text[-4:].lower()
             prefix, _, key = text.partition(text[-1])
             prefix, key, exact = prefix.removesuffix("."), key[:-1], True
         else:
@@ -300,6 +320,10 @@ class _Parser:
             self._fail(token.start, f"of a dataset {', '.join(DATASET_ATTRIBUTES)} can be compared, not {key!r}")
         if not key:
             self._fail(token.start, "a key is missing after the dot")
+        if suffix:
+            if kind != "metric":
+                self._fail(token.start + len(text), f"{suffix} is of metrics, not of {prefix}")
+            return Field(kind, f"{key}{suffix}", extreme=True)
         return Field(kind, key, exact)
 
     def _attribute(self, token: _Token, key: str, exact: bool) -> Field:

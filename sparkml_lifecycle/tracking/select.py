@@ -164,7 +164,7 @@ class Selection:
         return frozenset(found.filter(mine)["key"].to_pylist())
 
     def _metric(self, field: Field) -> Any:
-        key, column = (None if field.key in self.named else extreme(field)) or (field.key, "value")
+        key, column = extreme(field, self.named) or (field.key, "value")
         return self._beside(self._latest.where(self._keys(key)), column)
 
     def _logged(self, field: Field) -> Any:

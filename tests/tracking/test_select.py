@@ -13,6 +13,7 @@ from sparkml_lifecycle.entities import DatasetInput, InputTag, ViewType
 from sparkml_lifecycle.errors import FilterError, InvalidInput
 from sparkml_lifecycle.lake import Lake, compaction, recent
 from sparkml_lifecycle.tracking.finding import Query
+from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.search import And, Comparison, Field, Or, parse
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
@@ -398,3 +399,31 @@ def test_a_search_reads_no_history_once_it_is_folded(store, monkeypatch):
         points.storage.delete(file["path"])
     assert len(store.search_runs(Query([experiment], "metrics.m >= 199 and metrics.m.min = 0"))) == 3
     assert parse("metrics.m > 1")
+
+
+def test_an_extreme_of_a_quoted_metric_is_said_behind_the_quotes(store):
+    experiment_id = store.experiments.create("e")
+    runs = []
+    for name, key in (("plain", "valid loss"), ("odd", "loss.min")):
+        runs.append(store.create_run(experiment_id, name).info.run_id)
+        for step, value in enumerate((3.0, 1.0, 2.0)):
+            store.log_metric(runs[-1], key, value, step=step)
+            store.log_metric(runs[-1], "loss", value, step=step)
+
+    def found(text, order_by=()):
+        return [run.info.run_name for run in store.search_runs(Query([experiment_id], text, order_by=order_by))]
+
+    assert found("metrics.`valid loss`.min = 1") == ["plain"]
+    assert found("metrics.`valid loss`.MAX = 3") == ["plain"]
+    assert found("metrics.`valid loss.min` = 1") == []
+    # a metric of that very name wins, but for who says what is meant
+    assert found("metrics.loss.min = 2") == ["odd"]
+    assert found("metrics.`loss`.min = 1", ["run_name"]) == ["odd", "plain"]
+    (table,) = store.table_pages(
+        Query([experiment_id], order_by=["metrics.`valid loss`.max"]),
+        Only.of(["metrics.`valid loss`.max", "metrics.`loss`.min"]),
+    )
+    assert table["metrics.valid loss.max"].to_pylist() == [3.0, None]
+    assert table["metrics.loss.min"].to_pylist() == [1.0, 1.0]
+    with pytest.raises(FilterError, match=r"\.min is of metrics, not of params"):
+        found("params.`a`.min = 'x'")
