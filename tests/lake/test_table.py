@@ -313,6 +313,31 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
     assert sorted(Lake(tmp_path).table(Point).to_arrow()["key"].to_pylist()) == ["child", "parent"]
 
 
+def test_a_forked_child_does_not_wait_for_a_lock_that_another_thread_held(tmp_path):
+    code = f"""
+import os, signal, sys, threading
+from sparkml_lifecycle import model_code
+from sparkml_lifecycle.lake import Lake, order
+from tests.lake.points import Point
+lake, held = Lake({str(tmp_path)!r}), threading.Event()
+def hold():
+    with lake._lock, order._lock, model_code._lock:
+        held.set()
+        threading.Event().wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+if os.fork() == 0:
+    signal.alarm(20)
+    lake.table(Point)
+    order.uuid7()
+    with model_code._lock:
+        os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr.decode())
+
+
 def test_a_table_is_read_by_its_name(tmp_path):
     Lake(tmp_path).table(Point).append([point("a", math.nan, None)])
     table = Lake(tmp_path).table("points")
