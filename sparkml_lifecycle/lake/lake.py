@@ -117,6 +117,10 @@ class Lake:
             raise FormatError(
                 f"{self.storage.uri}/{_FILE} is broken. It should be a JSON object with format, min_reader and min_writer."
             ) from None
+        if not isinstance(needed, int):
+            raise FormatError(
+                f"{self.storage.uri}/{_FILE} is broken. It should hold whole numbers for min_reader and min_writer, found {needed!r}."
+            )
         if needed > FORMAT:
             raise FormatError(
                 f"The lake {self.storage.uri!r} has format {said.get('format')} and can be {'written' if for_writing else 'read'} by programs of "

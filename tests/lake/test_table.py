@@ -252,6 +252,13 @@ def test_a_column_of_a_newer_writer_is_left_alone_and_one_of_an_older_writer_is_
     Lake(tmp_path).table(Newer).compact()
 
 
+@pytest.mark.parametrize("needed", ["1", None, [1], 1.5])
+def test_a_format_that_is_no_number_is_said(tmp_path, needed):
+    (tmp_path / "lake.json").write_text(json.dumps({"format": 1, "min_reader": needed, "min_writer": 1}))
+    with pytest.raises(FormatError, match=r"lake.json is broken.*whole numbers"):
+        Lake(tmp_path)
+
+
 def test_a_newer_format_is_refused(tmp_path):
     Lake(tmp_path).table(Point).append([point("a")])
     content = json.loads((tmp_path / "lake.json").read_text())
