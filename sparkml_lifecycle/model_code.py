@@ -7,6 +7,7 @@ take turns.
 """
 
 import importlib
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,15 @@ from sparkml_lifecycle.errors import ConsentRequired
 from sparkml_lifecycle.model.manifest import Manifest
 
 _lock = threading.RLock()
+
+
+def _unlock_in_child() -> None:
+    # another thread of the parent may have held the lock when it forked
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 class ModelCode:

@@ -2,7 +2,9 @@
 
 import getpass
 import json
+import os
 import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, overload
@@ -53,6 +55,7 @@ class Lake:
         self._lock = threading.RLock()
         self._ready = False
         self._check(for_writing=False)
+        _open.add(self)
 
     @property
     def uri(self) -> str:
@@ -114,6 +117,10 @@ class Lake:
             raise FormatError(
                 f"{self.storage.uri}/{_FILE} is broken. It should be a JSON object with format, min_reader and min_writer."
             ) from None
+        if not isinstance(needed, int):
+            raise FormatError(
+                f"{self.storage.uri}/{_FILE} is broken. It should hold whole numbers for min_reader and min_writer, found {needed!r}."
+            )
         if needed > FORMAT:
             raise FormatError(
                 f"The lake {self.storage.uri!r} has format {said.get('format')} and can be {'written' if for_writing else 'read'} by programs of "
@@ -142,6 +149,18 @@ class Lake:
         if not self.storage.single_writer:
             raise StorageError(_ONE_WRITER.format(uri=self.storage.uri))
         return {"single_writer": True}
+
+
+_open: "weakref.WeakSet[Lake]" = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    # another thread of the parent may have held a lock when it forked
+    for lake in list(_open):
+        lake._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def _user() -> str:

@@ -97,6 +97,15 @@ _lock = threading.Lock()
 _last_v7 = 0
 
 
+def _unlock_in_child() -> None:
+    # another thread of the parent may have held the lock when it forked
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
 def uuid7() -> str:
     """A UUIDv7 (RFC 9562) as 32 hex digits; growing within a process, also within a millisecond."""
     global _last_v7

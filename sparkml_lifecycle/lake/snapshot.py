@@ -17,6 +17,11 @@ class Snapshot:
     row_type: type[rows.Row]
     handle: Any = field(repr=False)
 
+    @property
+    def version(self) -> int:
+        """The version; -1 of a table that is not there yet."""
+        return -1 if self.handle is None else int(self.handle.version())
+
     def version_of(self, identifier: str) -> int:
         """How often something was claimed under that identifier."""
         return 0 if self.handle is None else self.handle.transaction_version(identifier) or 0

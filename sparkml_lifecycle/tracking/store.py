@@ -33,6 +33,7 @@ from sparkml_lifecycle.tracking.experiments import Experiments, absolute
 from sparkml_lifecycle.tracking.fold import Latest
 from sparkml_lifecycle.tracking.logged import logged, run_of, runs_of
 from sparkml_lifecycle.tracking.only import Only
+from sparkml_lifecycle.tracking.params import Params
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
 from sparkml_lifecycle.tracking.values import input_row, metric_row, moment, tag_row
 
@@ -56,7 +57,7 @@ class TrackingStore:
         self._latest = Latest(lake)
         self._buffer = Buffer(lake, settings.flush_seconds, settings.flush_points)
         self._runs: dict[str, RunRow] = {}
-        self._params: dict[str, dict[str, str]] = {}
+        self._params = Params(lake, settings.flush_seconds, self._flush_before_reading)
         self._lock = threading.RLock()
         _open.add(self)
 
@@ -93,7 +94,8 @@ class TrackingStore:
         )
         rows: list[Row] = [tag_row(self._now(), run_id, key, value) for key, value in said.items()]
         self._runs[run_id] = row
-        self._params[run_id] = {}
+        with self._lock:
+            self._params.begin(run_id)
         # in a Spark task a run is mostly short, and all of it is committed at its end
         self._buffer.add([*rows, row], urgent=not _in_spark_task())
         if self._at_once(run_id, synchronous):
@@ -164,7 +166,7 @@ class TrackingStore:
     def forget(self, run_id: str) -> None:
         """Drop what this process remembers of a run."""
         self._runs.pop(run_id, None)
-        self._params.pop(run_id, None)
+        self._params.forget(run_id)
 
     # -- logging ---------------------------------------------------------------------------------------------------------
 
@@ -233,12 +235,11 @@ class TrackingStore:
         said = [(key, value) for key, value in tags]
         rows += [tag_row(now, run_id, key, value) for key, value in said]
         with self._lock:
-            new = self._new_params(run_id, params)
+            new = self._params.new(run_id, params)
             self._buffer.add(
                 [*rows, *(ParamRow(at=now, run_id=run_id, key=key, value=value) for key, value in new.items())]
             )
-            if new:
-                self._known_params(run_id).update(new)
+            self._params.add(run_id, new)
         for key, value in said:
             if key == "mlflow.runName":
                 self.update_run(run_id, name=str(value))
@@ -366,29 +367,6 @@ class TrackingStore:
         row = self._known(run_id)
         if row.lifecycle_stage != LifecycleStage.ACTIVE:
             raise InvalidInput(f"The run {run_id} is deleted. Restore it before logging to it: restore_run().")
-
-    def _new_params(self, run_id: str, params: Iterable[tuple[str, Any]]) -> dict[str, str]:
-        new: dict[str, str] = {}
-        known: dict[str, str] | None = None
-        for key, value in params:
-            text = names.check_value("param", names.check_key("param", key), value, names.MAX_PARAM)
-            known = self._known_params(run_id) if known is None else known
-            before = known.get(key, new.get(key))
-            if before is not None and before != text:
-                raise InvalidInput(
-                    f"The param {key!r} of run {run_id} has the value {before!r} and cannot become {text!r}: params never change. "
-                    "Use a tag, another key or a new run."
-                )
-            if before is None:
-                new[key] = text
-        return new
-
-    def _known_params(self, run_id: str) -> dict[str, str]:
-        if run_id not in self._params:
-            self._flush_before_reading()
-            found = self.lake.table(ParamRow).latest(Where({"run_id": [run_id]}))
-            self._params[run_id] = {row.key: row.value for row in found}
-        return self._params[run_id]
 
     def _flush_before_reading(self) -> None:
         if not self._buffer.is_empty:

@@ -252,6 +252,13 @@ def test_a_column_of_a_newer_writer_is_left_alone_and_one_of_an_older_writer_is_
     Lake(tmp_path).table(Newer).compact()
 
 
+@pytest.mark.parametrize("needed", ["1", None, [1], 1.5])
+def test_a_format_that_is_no_number_is_said(tmp_path, needed):
+    (tmp_path / "lake.json").write_text(json.dumps({"format": 1, "min_reader": needed, "min_writer": 1}))
+    with pytest.raises(FormatError, match=r"lake.json is broken.*whole numbers"):
+        Lake(tmp_path)
+
+
 def test_a_newer_format_is_refused(tmp_path):
     Lake(tmp_path).table(Point).append([point("a")])
     content = json.loads((tmp_path / "lake.json").read_text())
@@ -311,6 +318,31 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert sorted(Lake(tmp_path).table(Point).to_arrow()["key"].to_pylist()) == ["child", "parent"]
+
+
+def test_a_forked_child_does_not_wait_for_a_lock_that_another_thread_held(tmp_path):
+    code = f"""
+import os, signal, sys, threading
+from sparkml_lifecycle import model_code
+from sparkml_lifecycle.lake import Lake, order
+from tests.lake.points import Point
+lake, held = Lake({str(tmp_path)!r}), threading.Event()
+def hold():
+    with lake._lock, order._lock, model_code._lock:
+        held.set()
+        threading.Event().wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+if os.fork() == 0:
+    signal.alarm(20)
+    lake.table(Point)
+    order.uuid7()
+    with model_code._lock:
+        os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr.decode())
 
 
 def test_a_table_is_read_by_its_name(tmp_path):

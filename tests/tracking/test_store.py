@@ -147,6 +147,32 @@ def test_params_never_change(store, open_lake):
     assert store.get_run(run_id).data.params == {"depth": "6"}
 
 
+def test_a_param_that_another_process_logged_meanwhile_is_refused(open_lake):
+    mine, other = open_lake(flush_seconds=0.05), open_lake()
+    run_id = mine.create_run(mine.experiments.create("e")).info.run_id
+    mine.log_params(run_id, [("a", 1)])
+    mine.flush()
+    other.log_params(run_id, [("rate", 0.1)], synchronous=True)
+    time.sleep(0.1)
+    with pytest.raises(InvalidInput, match=r"'rate' of run .* has the value '0.1' and cannot become '0.9'"):
+        mine.log_params(run_id, [("new", 1), ("rate", 0.9)])
+    assert mine.get_run(run_id).data.params == {"a": "1", "rate": "0.1"}
+
+
+def test_a_lake_that_cannot_be_reached_holds_up_no_param(open_lake, tmp_path):
+    store = open_lake(flush_seconds=0.05)
+    run_id = store.create_run(store.experiments.create("e")).info.run_id
+    store.log_params(run_id, [("a", 1)])
+    store.flush()
+    time.sleep(0.1)
+    (tmp_path / "lake/params/_delta_log").rename(tmp_path / "away")
+    (tmp_path / "lake/params/_delta_log").write_text("no directory")
+    store.log_params(run_id, [("b", 2)])
+    (tmp_path / "lake/params/_delta_log").unlink()
+    (tmp_path / "away").rename(tmp_path / "lake/params/_delta_log")
+    assert store.get_run(run_id).data.params == {"a": "1", "b": "2"}
+
+
 @pytest.mark.parametrize("key", ["", "a" * 251, "../x", "/a", "a//b", "a/./b", "a\nb", "a'b", "x;y"])
 def test_bad_keys_are_refused(store, key):
     run_id = store.create_run(store.experiments.create("e")).info.run_id
