@@ -1,18 +1,21 @@
 """The process's current lake, experiment and run stack: the one ambient place, and plain text only.
 
 MLflow's fluent API (``ml.log_metric(...)`` with no run in sight) cannot do without it. The tracking URI, its storage
-options (which stay in memory) and the experiment belong to the process. Runs belong to a context (:mod:`contextvars`, so to a thread or an asyncio task); a thread that has
-started none of its own logs to the run of the main thread. A notebook may run each cell in a context of its own; there
-too the main thread's runs are the process's. A run stays in the lake in which it was started, whatever lake is current later.
+options (which stay in memory) and the experiment belong to the process. Runs belong to a context (:mod:`contextvars`, so to a thread or an asyncio task); a thread or task that has
+started none of its own logs to the run of the main thread. A notebook may run each cell in a context and task of its own; there
+too the main thread's runs are the process's, once the cell is over. So a task never starts a run inside that of a task beside it.
+A run stays in the lake in which it was started, whatever lake is current later.
 """
 
 import os
+import sys
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sparkml_lifecycle.settings import Settings
 
@@ -24,6 +27,8 @@ class _Started:
     # a forked child inherits its parent's runs, but they are not its to end
     pid: int
     lake: str
+    # the asyncio task, while there is one
+    task: Callable[[], Any] | None
 
 
 class _Process:
@@ -78,12 +83,14 @@ def own_runs() -> tuple[str, ...]:
     runs = _context_runs.get()
     if runs is not None:
         return runs
-    return _Process.runs if _in_main_thread() else ()
+    if not _Process.runs or not _in_main_thread():
+        return ()
+    return tuple(run_id for run_id in _Process.runs if not _is_of_a_task_beside(run_id))
 
 
 def active_run_id() -> str | None:
     """The innermost run of this context, else of the process, else None."""
-    runs = own_runs() or _Process.runs
+    runs = _context_runs.get() or _Process.runs
     return runs[-1] if runs else None
 
 
@@ -102,11 +109,12 @@ def lake_of(run_id: str) -> str | None:
 def push_run(run_id: str, lake: str) -> None:
     """A run was started here, in the lake of that normal URI."""
     runs = (*own_runs(), run_id)
-    _Process.started[run_id] = _Started(os.getpid(), lake)
+    task = _task()
+    _Process.started[run_id] = _Started(os.getpid(), lake, weakref.ref(task) if task else None)
     _context_runs.set(runs)
     _Process.last_run = run_id, lake
     if _in_main_thread():
-        _Process.runs = runs
+        _Process.runs = (*_Process.runs, run_id)
 
 
 def pop_run(run_id: str) -> None:
@@ -122,6 +130,21 @@ def pop_run(run_id: str) -> None:
 def left_open() -> tuple[str, ...]:
     """The runs that this process has started and not ended, the innermost first."""
     return tuple(run_id for run_id, started in reversed(_Process.started.items()) if started.pid == os.getpid())
+
+
+def _is_of_a_task_beside(run_id: str) -> bool:
+    started = _Process.started.get(run_id)
+    task = started.task() if started and started.task else None
+    return task is not None and not task.done() and task is not _task()
+
+
+def _task() -> Any:
+    """The asyncio task that this is called in, or None."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio.current_task() if asyncio else None
+    except RuntimeError:
+        return None
 
 
 def _in_main_thread() -> bool:

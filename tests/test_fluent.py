@@ -1,3 +1,4 @@
+import asyncio
 import subprocess
 import sys
 import threading
@@ -149,6 +150,66 @@ def test_a_thread_logs_to_the_run_of_the_main_thread_or_to_its_own():
         thread.join()
     assert set(ml.get_run(run.info.run_id).data.metrics) == {"from_thread", "after"}
     assert set(ml.get_run(ids[0]).data.metrics) == {"mine"}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_tasks_side_by_side_are_not_each_others_children(nested):
+    async def job(name):
+        with ml.start_run(run_name=name, nested=nested) as run:
+            await asyncio.sleep(0.01)
+            ml.log_param("name", name)
+            with ml.start_run(nested=True) as child:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)
+            ml.log_metric("m", 1)
+        return run.info.run_id, child.info.run_id
+
+    async def main():
+        return await asyncio.gather(*map(job, "abc"))
+
+    ids = asyncio.run(main())
+    assert ml.active_run() is None
+    for (run_id, child), name in zip(ids, "abc", strict=True):
+        run = ml.get_run(run_id)
+        assert (run.info.status, run.data.params, run.data.metrics) == ("FINISHED", {"name": name}, {"m": 1.0})
+        assert ml.get_parent_run(run_id) is None
+        assert ml.get_parent_run(child).info.run_id == run_id
+
+
+def test_tasks_inside_a_run_are_its_children():
+    async def job():
+        with ml.start_run(nested=True) as run:
+            await asyncio.sleep(0.01)
+        return run.info.run_id
+
+    async def main():
+        with ml.start_run() as run:
+            return run.info.run_id, await asyncio.gather(job(), job())
+
+    outer, inner = asyncio.run(main())
+    assert [ml.get_parent_run(one).info.run_id for one in inner] == [outer, outer]
+
+
+def test_a_run_that_a_task_left_open_belongs_to_the_process_once_the_task_is_over():
+    async def cell():
+        return ml.start_run().info.run_id
+
+    async def notebook():
+        # a cell runs in a task and context of its own
+        run_id = await asyncio.create_task(cell())
+        return run_id, await asyncio.create_task(after())
+
+    async def after():
+        with pytest.raises(InvalidInput, match="nested=True"):
+            ml.start_run()
+        ml.log_metric("m", 1)
+        return ml.active_run().info.run_id
+
+    run_id, active = asyncio.run(notebook())
+    assert run_id == active
+    ml.end_run()
+    assert ml.get_run(run_id).data.metrics == {"m": 1.0}
+    assert ml.active_run() is None
 
 
 def test_experiments():
