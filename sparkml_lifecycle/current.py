@@ -38,6 +38,8 @@ class _Process:
     runs: tuple[str, ...] = ()
     last_run: tuple[str, str | None] | None = None
     started: ClassVar[dict[str, _Started]] = {}
+    # what was exported to the environment, and what stood there before
+    exported: ClassVar[dict[str, tuple[str, str | None]]] = {}
 
 
 def tracking_uri() -> str:
@@ -63,34 +65,57 @@ def storage_options() -> dict[str, str]:
 def set_tracking_uri(uri: str | None, storage_options: Mapping[str, str] | None = None) -> None:
     """Choose the lake for this process and forget the experiment, which belonged to the lake before; None: back to the settings."""
     if uri != _Process.tracking_uri:
-        _Process.experiment_id = None
+        set_experiment_id(None)
     _Process.tracking_uri = uri
+    _export("SPARKML_TRACKING_URI", uri)
     _Process.storage_options = MappingProxyType(dict(storage_options or {}))
 
 
 def experiment_id() -> str | None:
-    """The experiment that was set, if one was."""
-    return _Process.experiment_id
+    """The experiment that was set, here or in the environment, if one was."""
+    return _Process.experiment_id or Settings.load().experiment_id or None
 
 
 def set_experiment_id(experiment_id: str | None) -> None:
     """Choose the experiment of the runs that this process starts."""
     _Process.experiment_id = experiment_id
+    _export("SPARKML_EXPERIMENT_ID", experiment_id)
+
+
+def _export(name: str, value: str | None) -> None:
+    """For the processes that this one starts; the options of a storage stay here."""
+    mine, before = _Process.exported.pop(name, (None, None))
+    if os.environ.get(name) != mine:
+        # somebody has set it since
+        before = os.environ.get(name)
+    elif before is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = before
+    if value is not None:
+        os.environ[name] = value
+        _Process.exported[name] = (value, before)
 
 
 def own_runs() -> tuple[str, ...]:
-    """The ids of the runs that this context has started and not ended, the innermost last."""
+    """The ids of the runs that this context has started and not ended, the innermost last; none of a parent that was forked."""
     runs = _context_runs.get()
     if runs is not None:
-        return runs
+        return tuple(run_id for run_id in runs if _is_of_this_process(run_id))
     if not _Process.runs or not _in_main_thread():
         return ()
-    return tuple(run_id for run_id in _Process.runs if not _is_of_a_task_beside(run_id))
+    return tuple(run_id for run_id in _Process.runs if _is_of_this_process(run_id) and not _is_of_a_task_beside(run_id))
 
 
 def active_run_id() -> str | None:
     """The innermost run of this context, else of the process, else None."""
     runs = _context_runs.get() or _Process.runs
+    return runs[-1] if runs else None
+
+
+def enclosing_run_id() -> str | None:
+    """The run that a nested one is a child of: the innermost of this context, else that to which its values go."""
+    runs = own_runs() or tuple(run_id for run_id in _Process.runs if not _is_of_a_task_beside(run_id))
     return runs[-1] if runs else None
 
 
@@ -130,6 +155,11 @@ def pop_run(run_id: str) -> None:
 def left_open() -> tuple[str, ...]:
     """The runs that this process has started and not ended, the innermost first."""
     return tuple(run_id for run_id, started in reversed(_Process.started.items()) if started.pid == os.getpid())
+
+
+def _is_of_this_process(run_id: str) -> bool:
+    started = _Process.started.get(run_id)
+    return started is None or started.pid == os.getpid()
 
 
 def _is_of_a_task_beside(run_id: str) -> bool:

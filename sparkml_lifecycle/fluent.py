@@ -178,15 +178,17 @@ def start_run(
             f"The run {active[-1]} is active. End it first (ml.end_run()), or start a child: start_run(nested=True)."
         )
     client = _client()
-    if active and current.lake_of(active[-1]) != client.tracking_uri:
+    # a thread or a forked child has none of its own, and nests in the one that its values go to
+    around = current.enclosing_run_id() if nested else None
+    if around and current.lake_of(around) != client.tracking_uri:
         raise InvalidInput(
-            f"The active run {active[-1]} lies in the lake {current.lake_of(active[-1])!r}, and the current lake is "
+            f"The active run {around} lies in the lake {current.lake_of(around)!r}, and the current lake is "
             f"{client.tracking_uri!r}: a child lies beside its parent. End that run first: ml.end_run()."
         )
     said = {str(key): value for key, value in names.pairs("tags", tags)}
     if description is not None:
         said["mlflow.note.content"] = description
-    parent = parent_run_id or (active[-1] if active else None)
+    parent = parent_run_id or around
     if run_id is not None:
         run = _resumed(client, run_id, run_name, parent_run_id, said)
     else:
@@ -201,10 +203,13 @@ def start_run(
 
 
 def end_run(status: str = "FINISHED") -> None:
-    """End the active run; returns when all that it logged is in the lake. Nothing happens where none is active."""
-    run_id = current.active_run_id()
-    if run_id is not None:
-        _end(run_id, RunStatus.from_string(status).name)
+    """End the active run; returns when all that it logged is in the lake.
+
+    Nothing happens where none is active, or where it is another's to end: of the main thread, or of the parent of a forked child.
+    """
+    active = current.own_runs()
+    if active:
+        _end(active[-1], RunStatus.from_string(status).name)
 
 
 def active_run() -> ActiveRun | None:

@@ -20,8 +20,8 @@ class Settings:
     ----------
     tracking_uri : str
         Where the lake lies: a path or storage URI (default ``./mllake``).
-    experiment_name : str
-        The experiment of fluent runs where none was set.
+    experiment_name, experiment_id : str
+        The experiment of fluent runs where none was set; the id wins.
     allow_code : bool
         Whether code may run out of a model directory (pickles, ``code/``, models from source), on driver and executors.
     model_cache_size : int
@@ -36,6 +36,7 @@ class Settings:
 
     tracking_uri: str = "./mllake"
     experiment_name: str = "Default"
+    experiment_id: str = ""
     allow_code: bool = False
     model_cache_size: int = 3
     flush_seconds: float = 1.0

@@ -29,6 +29,9 @@ def _no_ambient_state() -> Iterator[None]:
         current.pop_run(current.own_runs()[-1])
     current.set_experiment_id(None)
     current.set_tracking_uri(None)
+    # a test that sets them itself puts back what was exported in between
+    for name in ("SPARKML_TRACKING_URI", "SPARKML_EXPERIMENT_ID"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

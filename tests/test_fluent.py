@@ -1,4 +1,5 @@
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -351,3 +352,31 @@ def test_the_commit_is_read_from_git(tmp_path, lake):
     assert _git_commit(tmp_path / "repo" / "deep") == "a" * 40
     (git / "refs" / "heads" / "main").write_text("b" * 40 + "\n")
     assert _git_commit(tmp_path / "repo") == "b" * 40
+
+
+def test_a_nested_run_of_a_thread_is_a_child_of_the_run_that_its_values_go_to(lake):
+    def work():
+        with ml.start_run(nested=True) as child:
+            children.append(child.info.run_id)
+        ml.end_run()
+
+    children = []
+    with ml.start_run() as run:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert ml.active_run().info.run_id == run.info.run_id
+        assert ml.get_run(run.info.run_id).info.status == "RUNNING"
+    assert ml.get_run(children[0]).data.tags["mlflow.parentRunId"] == run.info.run_id
+
+
+def test_what_was_chosen_is_in_the_environment_of_children_and_goes_again(lake, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARKML_TRACKING_URI", "./elsewhere")
+    ml.set_tracking_uri(tmp_path / "here")
+    experiment = ml.set_experiment("e")
+    assert os.environ["SPARKML_TRACKING_URI"] == str(tmp_path / "here")
+    assert os.environ["SPARKML_EXPERIMENT_ID"] == experiment.experiment_id
+    ml.set_tracking_uri(tmp_path / "there")
+    assert "SPARKML_EXPERIMENT_ID" not in os.environ
+    ml.set_tracking_uri(None)
+    assert os.environ["SPARKML_TRACKING_URI"] == "./elsewhere"

@@ -58,6 +58,30 @@ def terminated(method: str) -> None:
             workers.starmap(spawned, [(ml.get_tracking_uri(), run.info.run_id, number) for number in range(20)])
 
 
+def one_of_many(number: int) -> tuple[str, str]:
+    """In any child: a run that belongs to what the parent has set; it ends its own alone."""
+    with ml.start_run(run_name=f"child-{number}") as run:
+        ml.log_metric("number", number)
+    ml.end_run()
+    return ml.get_tracking_uri(), run.info.experiment_id
+
+
+def inherited(method: str) -> None:
+    """Children of each kind log to the lake and the experiment that their parent has chosen, while a run of its own is active."""
+    ml.set_experiment("pool")
+    with ml.start_run(run_name="parent") as run:
+        ml.log_metric("before", 1.0, synchronous=True)
+        if method == "loky":
+            from joblib import Parallel, delayed
+
+            found = Parallel(2)(delayed(one_of_many)(number) for number in range(4))
+        else:
+            with multiprocessing.get_context(method).Pool(2) as workers:
+                found = workers.map(one_of_many, range(4))
+        assert set(found) == {(ml.get_tracking_uri(), run.info.experiment_id)}
+        assert ml.get_run(run.info.run_id).info.status == "RUNNING"
+
+
 def prefork() -> None:
     """As a pre-forking server: the parent opens the lake, its children serve: they make experiments, log, search and delete."""
     ml.set_experiment("server")
@@ -95,4 +119,6 @@ def leave() -> None:
 if __name__ == "__main__":
     ml.set_tracking_uri(sys.argv[2])
     what, _, method = sys.argv[1].partition("-")
-    {"pool": pool, "terminated": terminated, "prefork": prefork, "leave": leave}[what](*[method] * bool(method))
+    {"pool": pool, "terminated": terminated, "inherited": inherited, "prefork": prefork, "leave": leave}[what](
+        *[method] * bool(method)
+    )

@@ -48,6 +48,15 @@ def test_what_the_workers_of_a_terminated_pool_logged_is_there(lake, method):
     assert [point.step for point in history] == list(range(20))
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "loky"])
+def test_children_begin_runs_where_their_parent_does(lake, method):
+    run_process(f"inherited-{method}", lake)
+    runs = ml.search_runs(experiment_names=["pool"], output_format="list")
+    assert sorted(run.info.run_name for run in runs) == [*(f"child-{number}" for number in range(4)), "parent"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert all("mlflow.parentRunId" not in run.data.tags for run in runs)
+
+
 def test_a_pre_forking_servers_children_do_everything(lake):
     run_process("prefork", lake)
     experiments = ml.search_experiments()
