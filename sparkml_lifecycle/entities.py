@@ -1,7 +1,7 @@
 """Runs, experiments, metrics …: frozen dataclasses with MLflow's attribute names; times are milliseconds since 1970."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
@@ -149,7 +149,7 @@ class ExperimentTag:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named group of runs.
+    """A named group of runs; ``dict(experiment)`` gives its attributes.
 
     Attributes
     ----------
@@ -172,10 +172,13 @@ class Experiment:
     last_update_time: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return ((one.name, getattr(self, one.name)) for one in fields(self))
+
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a run is: names, status and times.
+    """What a run is: names, status and times; ``dict(run.info)`` gives them.
 
     Attributes
     ----------
@@ -201,6 +204,9 @@ class RunInfo:
     end_time: int | None
     artifact_uri: str
     lifecycle_stage: str = LifecycleStage.ACTIVE
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return ((one.name, getattr(self, one.name)) for one in fields(self))
 
     @property
     def run_uuid(self) -> str:

@@ -190,7 +190,7 @@ def start_run(
         said["mlflow.note.content"] = description
     parent = parent_run_id or around
     if run_id is not None:
-        run = _resumed(client, run_id, run_name, parent_run_id, said)
+        run = _resumed(client, run_id, run_name, parent_run_id, experiment_id, said)
     else:
         context = origin.tags()
         if parent:
@@ -278,6 +278,8 @@ def search_runs(
         If the filter cannot be read; the message marks the place.
     """
     client = _client()
+    if experiment_names and experiment_ids:
+        raise InvalidInput("Give either experiment_ids or experiment_names.")
     if experiment_names:
         ids = [client.experiment_named(name).experiment_id for name in several(experiment_names)]
     elif experiment_ids:
@@ -527,9 +529,12 @@ def _read(run_id: str) -> ActiveRun:
 
 
 def _resumed(
-    client: LifecycleClient, run_id: str, run_name: str | None, parent: str | None, tags: Mapping[str, Any]
-) -> Run:
+    client: LifecycleClient, run_id: str, run_name: str | None, parent: str | None, experiment_id: str | None,
+    tags: Mapping[str, Any],
+) -> Run:  # fmt: skip
     before = client.get_run(run_id)
+    if experiment_id is not None and str(experiment_id) != before.info.experiment_id:
+        raise InvalidInput(f"The run {run_id} is of experiment {before.info.experiment_id}, not of {experiment_id}.")
     if before.info.lifecycle_stage != LifecycleStage.ACTIVE:
         raise InvalidInput(f"The run {run_id} is deleted. Restore it first: restore_run().")
     if parent is not None and before.data.tags.get("mlflow.parentRunId") != parent:

@@ -380,3 +380,14 @@ def test_what_was_chosen_is_in_the_environment_of_children_and_goes_again(lake, 
     assert "SPARKML_EXPERIMENT_ID" not in os.environ
     ml.set_tracking_uri(None)
     assert os.environ["SPARKML_TRACKING_URI"] == "./elsewhere"
+
+
+def test_what_contradicts_itself_is_refused(lake):
+    with ml.start_run() as run:
+        pass
+    with pytest.raises(InvalidInput, match="is of experiment 0, not of 7"):
+        ml.start_run(run_id=run.info.run_id, experiment_id="7")
+    with pytest.raises(InvalidInput, match="either experiment_ids or experiment_names"):
+        ml.search_runs(experiment_ids=["0"], experiment_names=["Default"])
+    assert dict(run.info)["run_id"] == run.info.run_id
+    assert dict(ml.get_experiment("0"))["name"] == "Default"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle import uris
-from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.errors import InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.storage import filesystem, signed, tree
 from sparkml_lifecycle.storage import options as naming
 from sparkml_lifecycle.storage.filesystem import HADOOP, explained
@@ -175,8 +175,15 @@ class Storage:
         from pyarrow.fs import FileType
 
         files, place = self._place(path)
-        with explained("list", self._shown(path)):
-            found = filesystem.listed(files, place, recursive)
+        try:
+            with explained("list", self._shown(path)):
+                found = filesystem.listed(files, place, recursive)
+        except StorageError:
+            # a file holds nothing; some storages say so and some raise
+            there = self.stat(path)
+            if there is None or there.is_dir:
+                raise
+            return []
         start = len(self._place("")[1].rstrip("/")) + 1
         files = [
             StoredFile(info.path[start:], info.type == FileType.Directory, info.size, (info.mtime_ns or 0) / 1e9)

@@ -171,7 +171,8 @@ def parse_columns(text: str) -> Field:
     field = _Parser(text, RUN_ATTRIBUTES, "only").field()
     if field.kind not in ("metric", "param", "tag"):
         raise FilterError(
-            f"only=[{text!r}]: metrics., params. and tags. can be chosen; the run's own columns always come."
+            f"only=[{text!r}]: metrics., params. and tags. can be chosen. run_id, experiment_id, status, artifact_uri, start_time "
+            "and end_time always come; the run's name is tags.mlflow.runName."
         )
     return field
 
@@ -254,7 +255,10 @@ class _Parser:
     def field(self) -> Field:
         found = self._field()
         if (rest := self._peek()) is not None:
-            self._fail(rest.start, "nothing more was expected here; give one item for each column")
+            self._fail(
+                rest.start,
+                "nothing more was expected here; give one item for each column, and backticks around odd names",
+            )
         return found
 
     def _comparison(self) -> Comparison:
@@ -327,6 +331,8 @@ class _Parser:
         return Field(kind, key, exact)
 
     def _attribute(self, token: _Token, key: str, exact: bool) -> Field:
+        if key.upper() == "NOT" and not exact:
+            self._fail(token.start, "NOT stands only before IN and NULL: write != or the opposite comparison")
         key = _ALSO_NAMED.get(key, key) if "start_time" in self._attributes else key
         if key not in self._attributes:
             guess = did_you_mean(key, self._attributes) or self._with_kind(token, key)
@@ -346,7 +352,8 @@ class _Parser:
         token = self._take("a value")
         if field.is_number:
             if token.kind != "number":
-                self._fail(token.start, f"{field.kind} {field.key!r} is compared with a number, without quotes")
+                unit = ", milliseconds since 1970" if field.kind == "attribute" else ""
+                self._fail(token.start, f"{field.kind} {field.key!r} is compared with a number{unit}, without quotes")
             number = float(token.text)
             if field.kind == "metric":
                 return number
@@ -361,7 +368,10 @@ class _Parser:
             self._fail(opening.start, "a list was expected here, such as ('a', 'b')")
         values = []
         while True:
-            values.append(self._plain_text(self._take("a value"), None))
+            value = self._take("a value")
+            if value.text == ")":
+                self._fail(value.start, "a list holds at least one value")
+            values.append(self._plain_text(value, None))
             token = self._take("',' or ')'")
             if token.text == ")":
                 return tuple(values)

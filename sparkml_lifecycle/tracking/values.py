@@ -45,6 +45,10 @@ def _only_element(key: str, value: Any) -> float:
     try:
         return float(value.item())
     except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):
+        if isinstance(value, int):
+            raise InvalidInput(
+                f"The metric {key!r} must be a number that a double holds, found an integer of {len(str(value))} digits."
+            ) from None
         shape = getattr(value, "shape", None)
         found = f"{type(value).__name__} of the shape {tuple(shape)}" if shape is not None else type(value).__name__
         raise InvalidInput(

@@ -71,6 +71,13 @@ def test_artifacts_go_up_and_come_down(lake, client, tmp_path):
     assert (down / "deep" / "c.bin").read_bytes() == bytes(range(256)) * 40_000
 
 
+def test_a_file_has_nothing_in_it(lake, client):
+    run_id = client.create_run(client.create_experiment("e")).info.run_id
+    client.log_text(run_id, "one", "a/b.txt")
+    assert client.list_artifacts(run_id, "a/b.txt") == []
+    assert client.list_artifacts(run_id, "a/none.txt") == []
+
+
 def test_a_model_is_logged_and_loaded(lake):
     ml.set_tracking_uri(lake.uri, storage_options=lake.options)
     x = np.arange(20.0).reshape(10, 2)

@@ -213,6 +213,10 @@ FILES = [
 ]  # fmt: skip
 
 SEARCHES = [
+    ("an empty list", lambda c: c.search("params.a IN ()"), FilterError, "at least one value"),
+    ("a NOT of its own", lambda c: c.search("NOT metrics.a < 1"), FilterError, "before IN and NULL"),
+    ("a time in words", lambda c: c.search("start_time > '2020-01-01'"), FilterError, "milliseconds since 1970"),
+    ("an integer beyond a double", lambda c: c.client.log_metric(c.run, "m", 10**400), InvalidInput, "401 digits"),
     ("a filter that ends early", lambda c: c.search("metrics.auc >"), FilterError, "ends where a value"),
     ("an open quote", lambda c: c.search("params.a = 'x"), FilterError, "not closed"),
     ("an unknown attribute", lambda c: c.search("statsu = 'x'"), FilterError, "Did you mean 'status'"),
