@@ -241,6 +241,8 @@ class TrackingStore:
             for one in metrics
         ]  # fmt: skip
         said = [(key, value) for key, value in tags]
+        if ("mlflow.runName", "") in said:
+            raise InvalidInput(f"The tag 'mlflow.runName' is the name of the run {run_id} and must not be empty.")
         rows += [tag_row(now, run_id, key, value) for key, value in said]
         with self._lock:
             new = self._params.new(run_id, params)

@@ -193,6 +193,7 @@ def test_values_that_are_too_long_or_no_numbers_are_refused(store):
         lambda: store.log_params(run_id, [("q", "x" * 6001)]),
         lambda: store.set_tags(run_id, [("u", "x" * 8001)]),
         lambda: store.set_tags(run_id, [("u", "\ud800")]),
+        lambda: store.set_tags(run_id, [("u", 1), ("mlflow.runName", "")]),
         lambda: store.log_metric(run_id, "m", "high"),
         lambda: store.log_metric(run_id, "m", 1.0, step=2**63),
         lambda: store.log_metric(run_id, "m", 1.0, timestamp="now"),
@@ -203,7 +204,7 @@ def test_values_that_are_too_long_or_no_numbers_are_refused(store):
         with pytest.raises(InvalidInput):
             bad()
     assert store.get_run(run_id).data.params == {"p": "x" * 6000}
-    assert store.get_run(run_id).data.tags["t"] == "x" * 8000
+    assert store.get_run(run_id).data.tags == {"t": "x" * 8000, "mlflow.runName": f"run-{run_id[-8:]}"}
 
 
 def test_a_deleted_run_is_hidden_refuses_values_and_comes_back(store):
