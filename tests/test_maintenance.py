@@ -12,7 +12,9 @@ from sparkml_lifecycle import maintenance, uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import ViewType
 from sparkml_lifecycle.errors import NotFound
+from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.maintenance import Removed
+from sparkml_lifecycle.tracking.store import TrackingStore
 from tests.tracking import faults
 
 SECRETS = ("zebrakey", "zebravalue", "zebratag", "zebrametric", "zebraname", "zebradata", "zebrafile", "zebradir")
@@ -205,6 +207,19 @@ def test_nothing_on_the_storage_says_anything_of_a_purged_run(client, tmp_path):
         maintenance.purge(client, [run_id])
     client.log_metric(other, "m", 10.0, step=10)
     assert client.get_run(other).data.metrics == {"m": 10.0}
+
+
+def test_the_process_that_made_a_run_says_that_another_one_purged_it(client, tmp_path):
+    store = TrackingStore(Lake(tmp_path / "lake"))
+    run_id = store.create_run(store.experiments.create("e"), "a").info.run_id
+    store.log_metric(run_id, "m", 1.0)
+    store.flush()
+    maintenance.purge(client, [run_id])
+    calls = (store.get_run, store.metric_summaries, store.require_active, store.update_run)
+    for call in (*calls, lambda run_id: store.metric_history(run_id, "m")):
+        with pytest.raises(NotFound, match="There is no run"):
+            call(run_id)
+    store.close()
 
 
 def test_several_runs_are_purged_and_one_that_is_named_twice_once(client, tmp_path):

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -38,6 +39,7 @@ from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRo
 from sparkml_lifecycle.tracking.values import input_row, metric_row, moment, tag_row
 
 _WAIT_SECONDS = 1.0
+_MOST_RUNS = 10_000
 
 
 class TrackingStore:
@@ -56,7 +58,7 @@ class TrackingStore:
         self.experiments = Experiments(lake)
         self._latest = Latest(lake)
         self._buffer = Buffer(lake, settings.flush_seconds, settings.flush_points)
-        self._runs: dict[str, RunRow] = {}
+        self._runs: OrderedDict[str, RunRow] = OrderedDict()
         self._params = Params(lake, settings.flush_seconds, self._flush_before_reading)
         self._lock = threading.RLock()
         _open.add(self)
@@ -93,8 +95,8 @@ class TrackingStore:
             location=uris.join(experiment.location, run_id, "artifacts"),
         )
         rows: list[Row] = [tag_row(self._now(), run_id, key, value) for key, value in said.items()]
-        self._runs[run_id] = row
         with self._lock:
+            self._keep(row)
             self._params.begin(run_id)
         # in a Spark task a run is mostly short, and all of it is committed at its end
         self._buffer.add([*rows, row], urgent=not _in_spark_task())
@@ -113,6 +115,9 @@ class TrackingStore:
         self._flush_before_reading()
         self._wait_for(run_id, as_of)
         rows = self.lake.table(RunRow).counting(Where({"run_id": [run_id]}, as_of))
+        if not rows.num_rows:
+            # purged by another process
+            raise self._missing(run_id)
         return runs_of(self.lake, rows, logged(self.lake, self._latest, [run_id], Only(), as_of))[0]
 
     def update_run(
@@ -142,9 +147,11 @@ class TrackingStore:
             end_time=ended,
             lifecycle_stage=stage or before.lifecycle_stage,
         )
-        self._runs[run_id] = row
+        self._keep(row)
         self._buffer.add([*rows, row])
         self.flush()
+        if RunStatus.is_terminated(row.status):
+            self._drop(row)
         return run_of(self.lake, row, RunData())
 
     def artifact_uri(self, run_id: str) -> str:
@@ -165,8 +172,9 @@ class TrackingStore:
 
     def forget(self, run_id: str) -> None:
         """Drop what this process remembers of a run."""
-        self._runs.pop(run_id, None)
-        self._params.forget(run_id)
+        with self._lock:
+            self._runs.pop(run_id, None)
+            self._params.forget(run_id)
 
     # -- logging ---------------------------------------------------------------------------------------------------------
 
@@ -233,6 +241,8 @@ class TrackingStore:
             for one in metrics
         ]  # fmt: skip
         said = [(key, value) for key, value in tags]
+        if ("mlflow.runName", "") in said:
+            raise InvalidInput(f"The tag 'mlflow.runName' is the name of the run {run_id} and must not be empty.")
         rows += [tag_row(now, run_id, key, value) for key, value in said]
         with self._lock:
             new = self._params.new(run_id, params)
@@ -328,32 +338,59 @@ class TrackingStore:
             raise InvalidInput(f"{run_id!r} is not a run id; one has 32 hex digits.")
         patience = time.monotonic() + _WAIT_SECONDS
         while True:
+            # in this order: what nobody changes and nothing waits for is in the table that is read next
+            mine, settled = self._runs.get(run_id), self._buffer.is_empty
             found = self.lake.table(RunRow).latest(Where({"run_id": [run_id]}, as_of))
             if found and found[0].lifecycle_stage == LifecycleStage.REMOVED:
+                self.forget(run_id)
                 raise NotFound(f"The run {run_id!r} was removed for good (sparkml gc). as_of= shows it as it was.")
             if found:
-                if as_of is None:
-                    self._runs.setdefault(run_id, found[0])
+                if as_of is None and (mine is None or settled) and self._runs.get(run_id) is mine:
+                    # another process may have deleted it
+                    self._keep(found[0])
                 return found[0]
             if as_of is not None:
                 raise NotFound(f"There was no run {run_id!r} in the lake {self.lake.uri!r} at {as_of}.")
-            if run_id in self._runs:
-                return self._runs[run_id]
+            if mine is not None and not settled:
+                return mine
             if time.monotonic() > patience:
-                raise NotFound(
-                    f"There is no run {run_id!r} in the lake {self.lake.uri!r}. search_runs() lists those that exist."
-                )
+                raise self._missing(run_id)
             time.sleep(0.1)
+
+    def _missing(self, run_id: str) -> NotFound:
+        self.forget(run_id)
+        return NotFound(
+            f"There is no run {run_id!r} in the lake {self.lake.uri!r}. search_runs() lists those that exist."
+        )
+
+    def _keep(self, row: RunRow) -> None:
+        """Remember a run's newest row; of those that were read, which can be read again, the oldest are dropped."""
+        with self._lock:
+            self._runs[row.run_id] = row
+            self._runs.move_to_end(row.run_id)
+            # a row that was made here has no seq, and may still wait in memory
+            if row.seq and len(self._runs) > _MOST_RUNS:
+                self.forget(next(run_id for run_id, kept in self._runs.items() if kept.seq))
+
+    def _drop(self, row: RunRow) -> None:
+        """Drop a run that has ended, if nobody has changed it meanwhile."""
+        with self._lock:
+            if self._runs.get(row.run_id) is row:
+                self.forget(row.run_id)
 
     def _newest(self, run_id: str) -> RunRow:
         # the row that this process wrote last may still wait in memory; what somebody else wrote in between counts
         try:
-            found, mine = self._wait_for(run_id), self._runs[run_id]
+            found = self._wait_for(run_id)
+            while (mine := self._runs.get(run_id)) is None:
+                # another thread has ended it while the table was read
+                found = self._wait_for(run_id)
         except StorageError:
             # the end of a run is kept through an outage, as what it logged is
-            if run_id not in self._runs:
+            remembered = self._runs.get(run_id)
+            if remembered is None:
                 raise
-            return self._runs[run_id]
+            return remembered
         return mine if found.writer in ("", self.lake.writer.id) else found
 
     def _known(self, run_id: str) -> RunRow:

@@ -193,6 +193,7 @@ def test_values_that_are_too_long_or_no_numbers_are_refused(store):
         lambda: store.log_params(run_id, [("q", "x" * 6001)]),
         lambda: store.set_tags(run_id, [("u", "x" * 8001)]),
         lambda: store.set_tags(run_id, [("u", "\ud800")]),
+        lambda: store.set_tags(run_id, [("u", 1), ("mlflow.runName", "")]),
         lambda: store.log_metric(run_id, "m", "high"),
         lambda: store.log_metric(run_id, "m", 1.0, step=2**63),
         lambda: store.log_metric(run_id, "m", 1.0, timestamp="now"),
@@ -203,7 +204,7 @@ def test_values_that_are_too_long_or_no_numbers_are_refused(store):
         with pytest.raises(InvalidInput):
             bad()
     assert store.get_run(run_id).data.params == {"p": "x" * 6000}
-    assert store.get_run(run_id).data.tags["t"] == "x" * 8000
+    assert store.get_run(run_id).data.tags == {"t": "x" * 8000, "mlflow.runName": f"run-{run_id[-8:]}"}
 
 
 def test_a_deleted_run_is_hidden_refuses_values_and_comes_back(store):
@@ -241,6 +242,45 @@ def test_what_another_process_said_about_a_run_is_kept(store, open_lake):
     store.update_run(run_id, "FINISHED")
     assert other.get_run(run_id).info.run_name == "renamed elsewhere"
     assert other.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_another_process_deleted_takes_nothing_once_it_was_looked_at(store, open_lake):
+    run_id = store.create_run(store.experiments.create("e")).info.run_id
+    store.log_metric(run_id, "m", 1.0)
+    store.flush()
+    other = open_lake()
+    other.update_run(run_id, stage="deleted")
+    assert store.get_run(run_id).info.lifecycle_stage == "deleted"
+    with pytest.raises(InvalidInput, match="is deleted"):
+        store.log_metric(run_id, "m", 2.0)
+    other.update_run(run_id, stage="active")
+    store.get_run(run_id)
+    store.log_metric(run_id, "m", 3.0)
+    other.remove_runs([run_id])
+    for call in (store.get_run, store.require_active):
+        with pytest.raises(NotFound, match="removed for good"):
+            call(run_id)
+
+
+def test_a_store_remembers_so_many_runs_and_reads_the_others_again(open_lake, monkeypatch):
+    from sparkml_lifecycle.tracking import store as module
+
+    monkeypatch.setattr(module, "_MOST_RUNS", 6)
+    store = open_lake(flush_seconds=60.0)
+    experiment_id = store.experiments.create("e")
+    live = [store.create_run(experiment_id).info.run_id for _ in range(3)]
+    runs = [store.create_run(experiment_id, str(number)).info.run_id for number in range(10)]
+    for run_id in runs:
+        store.log_batch(run_id, [Metric("m", 1.0, 1, 1)], [("p", run_id)])
+        store.update_run(run_id, "FINISHED", name=f"n{run_id}")
+    assert list(store._runs) == live
+    for run_id in runs:
+        found = store.get_run(run_id)
+        assert (found.info.status, found.info.run_name) == ("FINISHED", f"n{run_id}")
+        assert found.data.params == {"p": run_id}
+        with pytest.raises(InvalidInput, match="never change"):
+            store.log_params(run_id, [("p", "other")])
+    assert list(store._runs) == [*live, *runs[-3:]]
 
 
 def test_a_run_begun_elsewhere_a_moment_ago_is_waited_for(store, open_lake):
