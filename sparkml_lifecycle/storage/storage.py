@@ -88,8 +88,14 @@ class Storage:
 
     @property
     def delta_uri(self) -> str:
-        """The URI as delta-rs spells it."""
-        return self.uri
+        """The URI as delta-rs spells it.
+
+        Raises
+        ------
+        InvalidInput
+            If delta-rs cannot take the path; see :func:`sparkml_lifecycle.uris.for_delta`.
+        """
+        return uris.for_delta(self.uri)
 
     def delta_options(self) -> dict[str, str]:
         """The ``storage_options`` that delta-rs takes: what was given and what the environment adds."""
