@@ -1,4 +1,5 @@
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -383,6 +384,23 @@ def test_a_script_that_forgets_to_end_its_run(lake, ending, status):
     run = ml.get_run(done.stdout.strip())
     assert run.info.status == status
     assert run.data.metrics == {"m": 1.0}
+
+
+def test_a_user_and_a_script_whose_names_are_no_utf8_can_log(lake, tmp_path):
+    script = os.fsencode(tmp_path) + b"/tr\xff.py"
+    with open(script, "w") as file:
+        file.write(
+            "from sparkml_lifecycle import fluent as ml\nwith ml.start_run() as run:\n    print(run.info.run_id)"
+        )
+    for variable in (b"LOGNAME", b"SPARKML_USER"):
+        environment = {b"SPARKML_TRACKING_URI": os.fsencode(lake), variable: b"a\xff", b"PYTHONPATH": os.fsencode(ROOT)}
+        done = subprocess.run(
+            [sys.executable, script], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.stderr == ""
+        run = ml.get_run(done.stdout.strip())
+        assert (run.info.user_id, run.data.tags["mlflow.user"]) == ("a?", "a?")
+        assert run.data.tags["mlflow.source.name"] == f"{tmp_path}/tr?.py"
 
 
 def test_a_script_that_forgets_its_run_and_changes_the_lake_ends_it_where_it_is(lake, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle import uris
-from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.errors import InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.storage import filesystem, signed, tree
 from sparkml_lifecycle.storage import options as naming
 from sparkml_lifecycle.storage.filesystem import HADOOP, explained
@@ -181,14 +181,20 @@ class Storage:
         from pyarrow.fs import FileType
 
         files, place = self._place(path)
-        with explained("list", self._shown(path)):
-            found = filesystem.listed(files, place, recursive)
         start = len(self._place("")[1].rstrip("/")) + 1
-        files = [
-            StoredFile(info.path[start:], info.type == FileType.Directory, info.size, (info.mtime_ns or 0) / 1e9)
-            for info in found
-        ]
-        return sorted(files, key=lambda file: file.path)
+        try:
+            with explained("list", self._shown(path)):
+                found = filesystem.listed(files, place, recursive)
+            listed = [
+                StoredFile(info.path[start:], info.type == FileType.Directory, info.size, (info.mtime_ns or 0) / 1e9)
+                for info in found
+            ]
+        except UnicodeDecodeError as error:
+            name = os.fsdecode(error.object).rpartition("/")[2]
+            raise StorageError(
+                f"Cannot list {self._shown(path)!r}: the name {name!r} in it is no UTF-8. Rename that file."
+            ) from None
+        return sorted(listed, key=lambda file: file.path)
 
     def download(self, path: str, destination: str | Path) -> Path:
         """Copy a file, or a directory with all it holds, to this machine.
