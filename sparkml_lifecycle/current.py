@@ -40,6 +40,8 @@ class _Process:
     started: ClassVar[dict[str, _Started]] = {}
     # what was exported to the environment, and what stood there before
     exported: ClassVar[dict[str, tuple[str, str | None]]] = {}
+    # a context cannot be changed from outside, so its runs that were ended there are left out when it is read
+    ended_elsewhere: ClassVar[set[str]] = set()
 
 
 def tracking_uri() -> str:
@@ -99,7 +101,7 @@ def _export(name: str, value: str | None) -> None:
 
 def own_runs() -> tuple[str, ...]:
     """The ids of the runs that this context has started and not ended, the innermost last; none of a parent that was forked."""
-    runs = _context_runs.get()
+    runs = _of_this_context()
     if runs is not None:
         return tuple(run_id for run_id in runs if _is_of_this_process(run_id))
     if not _Process.runs or not _in_main_thread():
@@ -109,7 +111,7 @@ def own_runs() -> tuple[str, ...]:
 
 def active_run_id() -> str | None:
     """The innermost run of this context, else of the process, else None."""
-    runs = _context_runs.get() or _Process.runs
+    runs = _of_this_context() or _Process.runs
     return runs[-1] if runs else None
 
 
@@ -117,6 +119,12 @@ def enclosing_run_id() -> str | None:
     """The run that a nested one is a child of: the innermost of this context, else that to which its values go."""
     runs = own_runs() or tuple(run_id for run_id in _Process.runs if not _is_of_a_task_beside(run_id))
     return runs[-1] if runs else None
+
+
+def is_open(run_id: str) -> bool:
+    """Whether a run was started by this process, in whatever context, and not ended."""
+    started = _Process.started.get(run_id)
+    return run_id in own_runs() or (started is not None and started.pid == os.getpid())
 
 
 def last_run_id() -> str | None:
@@ -136,6 +144,7 @@ def push_run(run_id: str, lake: str) -> None:
     runs = (*own_runs(), run_id)
     task = _task()
     _Process.started[run_id] = _Started(os.getpid(), lake, weakref.ref(task) if task else None)
+    _Process.ended_elsewhere.discard(run_id)
     _context_runs.set(runs)
     _Process.last_run = run_id, lake
     if _in_main_thread():
@@ -147,6 +156,8 @@ def pop_run(run_id: str) -> None:
     lake = lake_of(run_id)
     _Process.started.pop(run_id, None)
     remaining = tuple(known for known in own_runs() if known != run_id)
+    if run_id not in (_context_runs.get() or ()):
+        _Process.ended_elsewhere.add(run_id)
     _context_runs.set(remaining or None)
     _Process.last_run = run_id, lake
     _Process.runs = tuple(known for known in _Process.runs if known != run_id)
@@ -160,6 +171,13 @@ def left_open() -> tuple[str, ...]:
 def _is_of_this_process(run_id: str) -> bool:
     started = _Process.started.get(run_id)
     return started is None or started.pid == os.getpid()
+
+
+def _of_this_context() -> tuple[str, ...] | None:
+    runs = _context_runs.get()
+    if runs and _Process.ended_elsewhere:
+        return tuple(run_id for run_id in runs if run_id not in _Process.ended_elsewhere) or None
+    return runs
 
 
 def _is_of_a_task_beside(run_id: str) -> bool:

@@ -51,8 +51,7 @@ def from_pandas(
     try:
         hashed.update(pd.util.hash_pandas_object(sample, index=False).to_numpy().tobytes())
     except TypeError:
-        # lists and dicts have no hash
-        hashed.update(sample.to_json(default_handler=str).encode())
+        hashed.update(_unhashed(sample))
     types = {str(column): str(dtype) for column, dtype in zip(df.columns, df.dtypes, strict=True)}
     hashed.update(json.dumps([types, len(df)]).encode())
     return _dataset(name, digest, hashed, source, types, {"num_rows": len(df)}, targets, predictions)
@@ -102,7 +101,7 @@ def from_numpy(
             arrays[part] = np.asarray(given)
     hashed = hashlib.sha256()
     for key, array in arrays.items():
-        sample = array[:_SAMPLE]
+        sample = array[:_SAMPLE] if array.ndim else array
         hashed.update(f"{key} {array.shape} {array.dtype}".encode())
         hashed.update(
             repr(sample.tolist()).encode() if array.dtype.hasobject else np.ascontiguousarray(sample).tobytes()
@@ -229,6 +228,15 @@ def _dataset(
         shown,
         json.dumps(profile) if profile is not None else None,
     )
+
+
+def _unhashed(sample: Any) -> bytes:
+    """What lists and dicts, which have no hash, hold."""
+    try:
+        return bytes(sample.to_json(default_handler=str).encode())
+    except UnicodeError:
+        # JSON takes bytes for UTF-8, and a text may hold half of a surrogate pair
+        return repr([sample.columns.tolist(), sample.to_numpy().tolist()]).encode(errors="backslashreplace")
 
 
 _KINDS = (

@@ -34,7 +34,7 @@ _PAGE = 10_000
 
 
 class ActiveRun(Run):
-    """A run that was started here; ``with start_run() as run:`` ends it, FAILED after an error and KILLED after Ctrl-C."""
+    """A run that was started here; ``with start_run() as run:`` ends it, in whatever thread: FAILED after an error and KILLED after Ctrl-C."""
 
     def __enter__(self) -> "ActiveRun":
         return self
@@ -42,7 +42,7 @@ class ActiveRun(Run):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.info.run_id in current.own_runs():
+        if current.is_open(self.info.run_id):
             _end(self.info.run_id, _status_after(kind))
 
 

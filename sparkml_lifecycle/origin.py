@@ -22,7 +22,13 @@ def tags() -> dict[str, str]:
         "mlflow.source.type": "NOTEBOOK" if notebook else "LOCAL",
     }
     commit = _git_commit(Path.cwd() if notebook else Path(source).absolute().parent)
-    return {**said, "mlflow.source.git.commit": commit} if commit else said
+    said |= {"mlflow.source.git.commit": commit} if commit else {}
+    return {key: readable(value) for key, value in said.items()}
+
+
+def readable(text: str) -> str:
+    """What the system says (a login name, a program's path) as text that can be written; a byte of it that is no UTF-8 is ``?``."""
+    return text.encode(errors="replace").decode()
 
 
 def _git_commit(directory: Path) -> str | None:
@@ -40,6 +46,6 @@ def _git_commit(directory: Path) -> str | None:
                 return loose.read_text().strip()
             packed = (line.split(" ", 1) for line in (git / "packed-refs").read_text().splitlines() if " " in line)
             return next((commit for commit, name in packed if name == head[5:]), None)
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             return None
     return None

@@ -12,6 +12,8 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 _SAME_PLACE = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "abfss", "wasbs": "abfss"}
 _SCHEMES = ("file", "s3", "gs", "abfss", "hdfs", "viewfs")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+# delta-rs makes a URL's host of a local path and decodes it once more: it panics, or looks in another directory
+_NOT_IN_DELTA = re.compile(r"[\[\]^|\\\x00-\x1f\x7f\ud800-\udfff]|%[0-9A-Fa-f]{2}")
 # what MLflow's users give for a place that is no directory or bucket
 _NO_LAKES = ("databricks", "databricks-uc", "uc")
 
@@ -74,7 +76,8 @@ def lake(uri: str | Path) -> str:
     Raises
     ------
     InvalidInput
-        If it is no directory or bucket: a server's, a database's or Databricks' URI.
+        If it is no directory or bucket (a server's, a database's or Databricks' URI), or a directory in which delta-rs cannot
+        write tables.
     """
     text = _text(uri)
     scheme = _scheme(text)
@@ -86,7 +89,7 @@ def lake(uri: str | Path) -> str:
         here = f" A directory of that name: './{text}'." if text in _NO_LAKES else ""
         raise InvalidInput(f"{text!r} is no lake: give a directory or bucket, a path, {_known()}.{here}")
     _check_scheme(text)
-    return normalise(text)
+    return for_delta(text)
 
 
 def _text(uri: object) -> str:
@@ -192,6 +195,29 @@ def for_spark(uri: str | Path) -> str:
     """A storage URI as Spark's Hadoop file systems spell it."""
     text = normalise(uri)
     return f"s3a://{text.removeprefix('s3://')}" if text.startswith("s3://") else text
+
+
+def for_delta(uri: str | Path) -> str:
+    """The normal URI of a Delta table or a place for some, for delta-rs.
+
+    Raises
+    ------
+    InvalidInput
+        If it is a local path with something that delta-rs cannot take: ``[ ] ^ | \\``, a control character, ``%`` before two
+        hexadecimal digits, or no UTF-8. Links are followed first, as delta-rs does.
+    """
+    text = normalise(uri)
+    found = (
+        None
+        if "://" in text
+        else _NOT_IN_DELTA.search(text if "\0" in text else Path(os.path.realpath(text)).as_posix())
+    )
+    if found:
+        raise InvalidInput(
+            f"{text!r} cannot hold Delta tables: delta-rs takes no path with {found[0]!r} in it (nor with [ ] ^ | \\, control "
+            "characters, % before two hexadecimal digits). Rename the directory, or choose another."
+        )
+    return text
 
 
 def join(base: str, *parts: str) -> str:

@@ -44,6 +44,20 @@ def test_frames_of_lists_and_categories_have_digests_too():
     assert data.from_pandas(pd.DataFrame({0: [1], 1: [2]}), targets=1).name == "dataset"
 
 
+def test_frames_of_dicts_that_hold_bytes_have_digests_too():
+    values = [{"x": b"\xff"}, {"x": b"\xff"}, {"x": b"\xfe"}, ["\ud800"]]
+    found = digests(data.from_pandas, *(pd.DataFrame({"a": [value]}) for value in values))
+    assert [found.count(one) for one in found] == [2, 2, 1, 1]
+
+
+def test_a_single_number_is_an_array_too():
+    found = digests(data.from_numpy, np.float64(3), 3.0, np.float64(4), np.array([3.0]), np.array(None))
+    assert [found.count(one) for one in found] == [2, 2, 1, 1, 1]
+    assert json.loads(data.from_numpy(np.float64(3), targets=1).profile) == {
+        "features_shape": {"features": [], "targets": []}
+    }
+
+
 def test_the_length_counts_where_rows_are_no_longer_looked_at():
     long = pd.DataFrame({"a": np.zeros(20_000)})
     assert data.from_pandas(long).digest != data.from_pandas(long.head(19_999)).digest

@@ -213,6 +213,65 @@ def test_a_run_that_a_task_left_open_belongs_to_the_process_once_the_task_is_ove
     assert ml.active_run() is None
 
 
+def _in_a_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_a_with_that_is_left_in_another_thread_ends_the_run():
+    def values():
+        with ml.start_run():
+            yield
+
+    generator = values()
+    next(generator)
+    run_id = ml.active_run().info.run_id
+    _in_a_thread(lambda: next(generator, None))
+    assert ml.get_run(run_id).info.status == "FINISHED"
+    assert ml.active_run() is None
+    with ml.start_run() as other:
+        assert other.data.tags.get("mlflow.parentRunId") is None
+    with ml.start_run(run_id=run_id):
+        assert ml.active_run().info.run_id == run_id
+
+
+def test_a_run_that_was_ended_by_hand_is_not_ended_again():
+    with ml.start_run() as run:
+        ml.end_run("KILLED")
+    assert ml.get_run(run.info.run_id).info.status == "KILLED"
+    with ml.start_run() as run:
+        _in_a_thread(lambda: ml.end_run("KILLED"))
+        assert ml.active_run() is None
+    assert ml.get_run(run.info.run_id).info.status == "KILLED"
+
+
+def test_threads_that_go_on_with_one_run_do_not_take_it_from_each_other():
+    with ml.start_run() as run:
+        pass
+    first, second = threading.Event(), threading.Event()
+
+    def early():
+        with ml.start_run(run_id=run.info.run_id):
+            second.wait(30)
+        first.set()
+
+    def late():
+        with ml.start_run(run_id=run.info.run_id):
+            second.set()
+            first.wait(30)
+            ml.log_metric("late", 1)
+            assert ml.active_run().info.run_id == run.info.run_id
+
+    threads = [threading.Thread(target=work) for work in (early, late)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ml.get_run(run.info.run_id).data.metrics == {"late": 1.0}
+    assert len(ml.search_runs()) == 1
+
+
 def test_experiments():
     first = ml.create_experiment("churn", tags={"a": 1})
     assert ml.set_experiment("churn").experiment_id == first
@@ -325,6 +384,23 @@ def test_a_script_that_forgets_to_end_its_run(lake, ending, status):
     run = ml.get_run(done.stdout.strip())
     assert run.info.status == status
     assert run.data.metrics == {"m": 1.0}
+
+
+def test_a_user_and_a_script_whose_names_are_no_utf8_can_log(lake, tmp_path):
+    script = os.fsencode(tmp_path) + b"/tr\xff.py"
+    with open(script, "w") as file:
+        file.write(
+            "from sparkml_lifecycle import fluent as ml\nwith ml.start_run() as run:\n    print(run.info.run_id)"
+        )
+    for variable in (b"LOGNAME", b"SPARKML_USER"):
+        environment = {b"SPARKML_TRACKING_URI": os.fsencode(lake), variable: b"a\xff", b"PYTHONPATH": os.fsencode(ROOT)}
+        done = subprocess.run(
+            [sys.executable, script], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.stderr == ""
+        run = ml.get_run(done.stdout.strip())
+        assert (run.info.user_id, run.data.tags["mlflow.user"]) == ("a?", "a?")
+        assert run.data.tags["mlflow.source.name"] == f"{tmp_path}/tr?.py"
 
 
 def test_a_script_that_forgets_its_run_and_changes_the_lake_ends_it_where_it_is(lake, tmp_path):

@@ -78,6 +78,25 @@ def test_a_lake_has_the_same_spelling_as_any_place(tmp_path):
     assert uris.lake("s3a://b/lake/") == "s3://b/lake"
 
 
+@pytest.mark.parametrize(
+    "name", ["a[1]", "a]", "a^b", "a|b", "a\\b", "a%20b", "a%E9", "x\ny", "x\x7fy", "x\0y", "a\udcff"]
+)
+def test_a_lake_lies_where_delta_rs_can_write(tmp_path, name):
+    with pytest.raises(InvalidInput, match="cannot hold Delta tables.*Rename the directory"):
+        uris.lake(tmp_path / name / "lake")
+    # objects have such names without harm
+    assert uris.lake(f"s3://bucket/{name}") == f"s3://bucket/{name}"
+
+
+def test_what_a_link_leads_to_counts(tmp_path):
+    (tmp_path / "a[1]").mkdir()
+    (tmp_path / "plain").symlink_to("a[1]")
+    (tmp_path / "b[2]").symlink_to(".")
+    with pytest.raises(InvalidInput, match="cannot hold"):
+        uris.lake(tmp_path / "plain" / "lake")
+    assert uris.lake(tmp_path / "b[2]" / "lake") == str(tmp_path / "b[2]" / "lake")
+
+
 def test_runs_and_models_are_parsed():
     assert uris.parse(f"runs:/{RUN}/model/x") == uris.RunUri(RUN, "model/x")
     assert uris.parse(f"runs:/{RUN}") == uris.RunUri(RUN, "")

@@ -22,17 +22,20 @@ def one_winner(storage: Storage) -> bool:
     ------
     StorageError
         If the storage cannot be written at all.
+    InvalidInput
+        If delta-rs cannot take its path.
     """
     import pyarrow as pa
     from deltalake import DeltaTable
 
     name = f"_probe-{uuid.uuid4().hex}"
     place = storage.child(name)
+    uri = place.delta_uri
     try:
         if storage.is_local:
             place.local_path.mkdir(parents=True, exist_ok=True)
         schema = pa.schema([pa.field("x", pa.int64())])
-        DeltaTable.create(place.delta_uri, schema, storage_options=place.delta_options())
+        DeltaTable.create(uri, schema, storage_options=place.delta_options())
         return all(_winners(place) == 1 for _ in range(_ROUNDS))
     except Exception as error:  # delta-rs raises many kinds
         if isinstance(error, StorageError):

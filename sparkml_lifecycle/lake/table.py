@@ -18,6 +18,7 @@ from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
 from sparkml_lifecycle.lake.sql import literal, name
 from sparkml_lifecycle.lake.where import Where
+from sparkml_lifecycle.origin import readable
 from sparkml_lifecycle.storage import Storage, said
 
 _REOPEN_EVERY = 50
@@ -36,7 +37,7 @@ class Writer:
     """Who writes: a uuid of this lake in this process, a name, and the clock."""
 
     def __init__(self, by: str, clock: order.Clock = order.now) -> None:
-        self.by, self.clock = by, clock
+        self.by, self.clock = readable(by), clock
         self._id, self._pid = uuid.uuid4().hex, os.getpid()
 
     @property

@@ -88,8 +88,14 @@ class Storage:
 
     @property
     def delta_uri(self) -> str:
-        """The URI as delta-rs spells it."""
-        return self.uri
+        """The URI as delta-rs spells it.
+
+        Raises
+        ------
+        InvalidInput
+            If delta-rs cannot take the path; see :func:`sparkml_lifecycle.uris.for_delta`.
+        """
+        return uris.for_delta(self.uri)
 
     def delta_options(self) -> dict[str, str]:
         """The ``storage_options`` that delta-rs takes: what was given and what the environment adds."""
@@ -175,21 +181,26 @@ class Storage:
         from pyarrow.fs import FileType
 
         files, place = self._place(path)
+        start = len(self._place("")[1].rstrip("/")) + 1
         try:
             with explained("list", self._shown(path)):
                 found = filesystem.listed(files, place, recursive)
+            listed = [
+                StoredFile(info.path[start:], info.type == FileType.Directory, info.size, (info.mtime_ns or 0) / 1e9)
+                for info in found
+            ]
+        except UnicodeDecodeError as error:
+            name = os.fsdecode(error.object).rpartition("/")[2]
+            raise StorageError(
+                f"Cannot list {self._shown(path)!r}: the name {name!r} in it is no UTF-8. Rename that file."
+            ) from None
         except StorageError:
             # a file holds nothing; some storages say so and some raise
             there = self.stat(path)
             if there is None or there.is_dir:
                 raise
             return []
-        start = len(self._place("")[1].rstrip("/")) + 1
-        files = [
-            StoredFile(info.path[start:], info.type == FileType.Directory, info.size, (info.mtime_ns or 0) / 1e9)
-            for info in found
-        ]
-        return sorted(files, key=lambda file: file.path)
+        return sorted(listed, key=lambda file: file.path)
 
     def download(self, path: str, destination: str | Path) -> Path:
         """Copy a file, or a directory with all it holds, to this machine.

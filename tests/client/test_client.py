@@ -9,7 +9,7 @@ import pytest
 from sparkml_lifecycle import tracking
 from sparkml_lifecycle.client import LifecycleClient, MlflowClient
 from sparkml_lifecycle.entities import Metric, MetricSummary, Param, RunTag, ViewType
-from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.errors import InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.tracking import finding
 
 
@@ -155,6 +155,17 @@ def test_a_name_with_a_backslash_is_no_directory(client, run_id, tmp_path):
     with pytest.raises(InvalidInput, match="backslash"):
         client.log_artifact(run_id, tmp_path / "back\\slash")
     assert client.list_artifacts(run_id) == []
+
+
+def test_a_name_that_is_no_utf8_is_said(client, run_id, tmp_path):
+    (tmp_path / "\udcff.bin").write_text("x")
+    with pytest.raises(InvalidInput, match=r"'\\udcff\.bin' is no UTF-8.*Rename it"):
+        client.log_artifact(run_id, tmp_path / "\udcff.bin")
+    assert client.list_artifacts(run_id) == []
+    client.log_text(run_id, "x", "deep/a.txt")
+    (tmp_path / "\udcff.bin").rename(f"{client.artifact_uri(run_id)}/deep/\udcff.bin")
+    with pytest.raises(StorageError, match=r"deep'.*'\\udcff\.bin' in it is no UTF-8"):
+        client.list_artifacts(run_id, "deep")
 
 
 def test_figures_and_images_are_files(client, run_id):

@@ -10,9 +10,9 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle import pyfunc
+from sparkml_lifecycle import maintenance, pyfunc
 from sparkml_lifecycle.client import LifecycleClient, resolve
-from sparkml_lifecycle.errors import StorageError
+from sparkml_lifecycle.errors import InvalidInput, StorageError
 from sparkml_lifecycle.lake import Lake, probe
 from sparkml_lifecycle.storage import open_storage
 from sparkml_lifecycle.tracking.tables import RunRow
@@ -137,3 +137,38 @@ def test_spark_reads_a_lake_on_hdfs(spark, hdfs, tmp_path):
     Lake(hdfs.storage(tmp_path.name).uri).table(Point).append([point("a"), point("b")])
     rows = spark.read.format("delta").options(**storage.spark_options()).load(storage.spark_uri)
     assert sorted(row["key"] for row in rows.collect()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", [" a b ", "100%", "a%zz?b#c", "a{b}*'c'\"d\"", "größe e\u0301", "a:b&c=d;e+f~`<g>"])
+def test_a_lake_lives_in_a_directory_of_a_strange_name(tmp_path, name):
+    client = LifecycleClient(tmp_path / name / "lake")
+    run_id = client.create_run(client.create_experiment("churn")).info.run_id
+    for step in range(4):
+        client.log_metric(run_id, "auc", step / 4, step=step)
+        client.flush()
+    client.log_text(run_id, "hello", "deep/a[1]%20.txt")
+    maintenance.maintain(client.lake)
+    assert client.search_runs(["1"], "metrics.auc = 0.75")[0].info.run_id == run_id
+    assert [point.value for point in client.get_metric_history(run_id, "auc")] == [0.0, 0.25, 0.5, 0.75]
+    with open(client.download_artifacts(run_id, "deep/a[1]%20.txt")) as file:
+        assert file.read() == "hello"
+    client.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.spark
+def test_spark_reads_a_lake_in_a_directory_of_a_strange_name(spark, tmp_path):
+    client = LifecycleClient(tmp_path / " a%zz?b#c{d}*é " / "lake")
+    run_id = client.create_run(client.create_experiment("churn")).info.run_id
+    client.flush()
+    assert [row.run_id for row in client.lake.table(RunRow).to_spark(spark).collect()] == [run_id]
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "make", [LifecycleClient, lambda uri: Lake(uri).table(Point).append([point("a")]), ml.set_tracking_uri]
+)
+def test_a_directory_that_delta_rs_cannot_take_is_refused_before_anything_is_made(tmp_path, make):
+    with pytest.raises(InvalidInput, match=r"'\['.*Rename the directory"):
+        make(tmp_path / "a[1]" / "lake")
+    assert list(tmp_path.iterdir()) == []
