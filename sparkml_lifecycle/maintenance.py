@@ -23,6 +23,7 @@ from sparkml_lifecycle.tracking.tables import (
 
 # a folded table comes before its fold
 TABLES: tuple[type[Row], ...] = (ExperimentRow, RunRow, ParamRow, TagRow, InputRow, MetricRow, LatestMetricRow)
+# and is erased before it
 _OF_A_RUN: tuple[tuple[type[Row], str], ...] = (
     (MetricRow, "run_id"), (LatestMetricRow, "run_id"), (ParamRow, "run_id"), (TagRow, "owner"), (InputRow, "run_id"),
     (RunRow, "run_id"),
@@ -121,7 +122,8 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     """Erase runs without a trace: rows, artifacts, and what older versions of the tables held of them.
 
     Other rows stay as they are (a child's tag ``mlflow.parentRunId`` too); as-of answers lose these runs. Nobody may be
-    logging to them.
+    logging to them. A compaction that is under way meanwhile may leave a file that belongs to no table, which holds them
+    until :func:`maintain` removes it.
 
     Raises
     ------
