@@ -23,6 +23,7 @@ from sparkml_lifecycle.tracking.tables import (
 
 # a folded table comes before its fold
 TABLES: tuple[type[Row], ...] = (ExperimentRow, RunRow, ParamRow, TagRow, InputRow, MetricRow, LatestMetricRow)
+# and is erased before it
 _OF_A_RUN: tuple[tuple[type[Row], str], ...] = (
     (MetricRow, "run_id"), (LatestMetricRow, "run_id"), (ParamRow, "run_id"), (TagRow, "owner"), (InputRow, "run_id"),
     (RunRow, "run_id"),
@@ -121,7 +122,8 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     """Erase runs without a trace: rows, artifacts, and what older versions of the tables held of them.
 
     Other rows stay as they are (a child's tag ``mlflow.parentRunId`` too); as-of answers lose these runs. Nobody may be
-    logging to them.
+    logging to them. A compaction that is under way meanwhile may leave a file that belongs to no table, which holds them
+    until :func:`maintain` removes it.
 
     Raises
     ------
@@ -137,8 +139,8 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     known = {run_id for run_id in wanted if _rows_of(store.lake, run_id)}
     unknown = [run_id for run_id in wanted if run_id not in known]
     for run_id in unknown:
-        # a purge that was killed may have left files that hold it
-        _erase(store.lake, run_id)
+        # a purge that was killed may have left files that hold it, which nobody reads
+        _erase(store.lake, run_id, fenced=False)
     if unknown:
         raise NotFound(f"There is nothing of {', '.join(unknown)} in the lake {store.lake.uri!r}; nothing was erased.")
     size = rows = 0
@@ -156,8 +158,8 @@ def _rows_of(lake: Lake, run_id: str) -> int:
     )
 
 
-def _erase(lake: Lake, run_id: str) -> int:
-    return sum(upkeep.erase(lake.table(row_type), column, run_id) for row_type, column in _OF_A_RUN)
+def _erase(lake: Lake, run_id: str, fenced: bool = True) -> int:
+    return sum(upkeep.erase(lake.table(row_type), column, run_id, fenced) for row_type, column in _OF_A_RUN)
 
 
 def _delete(client: LifecycleClient, place: str, run_id: str, dry_run: bool) -> int:

@@ -12,9 +12,10 @@ from sparkml_lifecycle import maintenance, uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import ViewType
 from sparkml_lifecycle.errors import NotFound
-from sparkml_lifecycle.lake import Lake
+from sparkml_lifecycle.lake import Lake, compaction
 from sparkml_lifecycle.maintenance import Removed
 from sparkml_lifecycle.tracking.store import TrackingStore
+from sparkml_lifecycle.tracking.tables import MetricRow
 from tests.tracking import faults
 
 SECRETS = ("zebrakey", "zebravalue", "zebratag", "zebrametric", "zebraname", "zebradata", "zebrafile", "zebradir")
@@ -207,6 +208,29 @@ def test_nothing_on_the_storage_says_anything_of_a_purged_run(client, tmp_path):
         maintenance.purge(client, [run_id])
     client.log_metric(other, "m", 10.0, step=10)
     assert client.get_run(other).data.metrics == {"m": 10.0}
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_compaction_that_had_read_a_run_when_it_was_purged_leaves_nothing_of_it(client, tmp_path, folded):
+    run_id = log_secrets(client, client.create_experiment("e"))
+    other = run_with_points(client, "1", "other")
+    points = client.lake.table(MetricRow)
+    if folded:
+        points.compact()
+        run_with_points(client, "1", "third")
+    slow = []
+
+    def keep(content):
+        # another process purges the run while this one holds its rows
+        if not slow:
+            slow.append(maintenance.purge(client, [run_id]))
+        return content
+
+    compaction.rewrite(points.storage, MetricRow, compaction.small_files, keep, points.summing)
+    assert slow[0].runs == (run_id,)
+    assert holding(tmp_path / "lake", run_id, *SECRETS) == []
+    assert client.get_run(other).data.metrics == {"m": 2.0}
+    assert not points.uncovered(points.snapshot(), points.covered())
 
 
 def test_the_process_that_made_a_run_says_that_another_one_purged_it(client, tmp_path):

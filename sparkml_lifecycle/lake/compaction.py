@@ -15,6 +15,7 @@ from sparkml_lifecycle.lake import forked
 from sparkml_lifecycle.lake.rows import Fold, Row, schema, stamped, statistics_columns
 from sparkml_lifecycle.storage import Storage
 
+SumUp = Callable[[Any, str], bool]
 SMALL_BYTES = 8 * 1024 * 1024
 IDENTIFIER = "compactor"
 # what a pass holds in memory, in a process that may be training a model
@@ -39,9 +40,12 @@ def small_files(handle: Any) -> list[dict[str, Any]]:
     return [file for file in files_of(handle) if file["size_bytes"] < SMALL_BYTES]
 
 
-def compact(
-    storage: Storage, row_type: type[Row], sum_up: Callable[[Any, str], None] = lambda content, path: None
-) -> int:
+def no_summary() -> SumUp:
+    """Of a table without summaries."""
+    return lambda content, path: True
+
+
+def compact(storage: Storage, row_type: type[Row], summing: Callable[[], SumUp] = no_summary) -> int:
     """Rewrite the small files of a table, a million rows at a time, as one each; returns how many files were replaced.
 
     What a concurrent writer appends stays as it is. What a lost race wrote is never read and removed by maintenance.
@@ -50,12 +54,12 @@ def compact(
     ----------
     storage : Storage
     row_type : type
-    sum_up : callable
-        Called with the content and the path of a new file before it is committed.
+    summing : callable
+        See :func:`rewrite`.
     """
     count = 0
     # a pass leaves fewer small files than it found, so this ends
-    while replaced := rewrite(storage, row_type, _of_one_pass, lambda content: content, sum_up):
+    while replaced := rewrite(storage, row_type, _of_one_pass, lambda content: content, summing):
         count += replaced
     return count
 
@@ -65,7 +69,7 @@ def rewrite(
     row_type: type[Row],
     choose: Callable[[Any], list[dict[str, Any]]],
     keep: Callable[[Any], Any],
-    sum_up: Callable[[Any, str], None],
+    summing: Callable[[], SumUp],
     attempts: int = 20,
 ) -> int:
     """Put one file in the place of others, fenced: of two at once one commits and the other starts again.
@@ -78,8 +82,9 @@ def rewrite(
         Of a handle, the files to replace; none ends it.
     keep : callable
         Of the files' rows, those that stay; where that is none, the files are only removed.
-    sum_up : callable
-        Called with the content and the path of the new file before it is committed.
+    summing : callable
+        Called before anything is read; gives what sums up the content of the new file, by its path, before that is
+        committed. False starts again: rows were erased since, and what was read may hold them.
 
     Returns
     -------
@@ -94,6 +99,7 @@ def rewrite(
     tried: dict[str, int] = {}
     for attempt in range(attempts):
         try:
+            sum_up = summing()
             handle = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
             there = {file["path"] for file in files_of(handle)}
             for path, number in tried.items():
@@ -105,8 +111,9 @@ def rewrite(
             content = arranged(row_type, keep(_rows_of(storage, handle, files)))
             path = f"part-00000-{uuid.uuid4()}-c000.zstd.parquet" if content.num_rows else ""
             if path:
+                if not sum_up(content, path):
+                    continue
                 tried[path] = len(files)
-                sum_up(content, path)
             _replace(storage, handle, row_type, files, path, content)
             return len(files)
         except (DeltaError, OSError):

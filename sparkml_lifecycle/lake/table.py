@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
@@ -21,11 +21,13 @@ from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.origin import readable
 from sparkml_lifecycle.storage import Storage, said
 
+T = TypeVar("T")
 _REOPEN_EVERY = 50
 _COMPACT_AT = 100
 _COMMIT_RETRIES = 100
 _ATTEMPTS = 12
 _OPENINGS = 5
+_ERASER = "eraser"
 _PROPERTIES = {
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 10 minutes",
@@ -228,18 +230,23 @@ class Table(Generic[R]):
         """
         self.commit(Batch(new))
 
-    def commit(self, batch: Batch[R]) -> None:
-        """Commit a batch, exactly once, however often it is handed over."""
+    def commit(self, batch: Batch[R], erasures: int | None = None) -> bool:
+        """Commit a batch, exactly once, however often it is handed over.
+
+        With ``erasures`` only as long as :meth:`fence` was called that often; returns whether the rows are there.
+        """
         if not len(batch.rows):
-            return
+            return True
         kept = batch.rows if hasattr(batch.rows, "schema") else rows.one_per_key(self.row_type, batch.rows)
         self._settle()
 
-        def once(handle: Any) -> None:
+        def once(handle: Any) -> bool:
             if batch.tried and self._count(
                 handle, f"writer = {literal(self.writer.id)} and seq = {literal(batch.seq)}"
             ):
-                return
+                return True
+            if erasures not in (None, Snapshot(self.row_type, handle).version_of(_ERASER)):
+                return False
             if batch.seq is None:
                 batch.seq = self._last_seq = order.next_seq(handle, self._last_seq)
             batch.tried = True
@@ -248,11 +255,25 @@ class Table(Generic[R]):
                 data = rows.stamped(self.row_type, kept, at=self.now(), **stamps)
             else:
                 data = rows.to_arrow(self.row_type, kept, **stamps)
-            commit_rows(handle, data, [(self.writer.id, batch.seq, int(time.time() * 1000))])
+            # an erasure that is committed at the same time makes this fail, and then it is looked again
+            fence = [] if erasures is None else [(_ERASER, erasures, None)]
+            commit_rows(handle, data, [(self.writer.id, batch.seq, int(time.time() * 1000)), *fence])
+            return True
+
+        with self._lock:
+            there = self._insist(once)
+            self._after_commit()
+        return there
+
+    def fence(self) -> None:
+        """From now on no summary is put down here of rows that were read before."""
+
+        def once(handle: Any) -> None:
+            times = Snapshot(self.row_type, handle).version_of(_ERASER)
+            commit_rows(handle, rows.schema(self.row_type).empty_table(), [(_ERASER, times + 1, None)])
 
         with self._lock:
             self._insist(once)
-            self._after_commit()
 
     def claim(self, decide: Callable[[Snapshot], Change[R]]) -> list[R]:
         """Compare and swap: read, decide and commit through one handle; if a rival was first, read and decide again.
@@ -301,7 +322,7 @@ class Table(Generic[R]):
         """Rewrite the small files as one, and sum up what no summary covers yet; returns how many small files there were."""
         if self._open() is None:
             return 0
-        count = compaction.compact(self.storage, self.row_type, self.sum_up)
+        count = compaction.compact(self.storage, self.row_type, self.summing)
         if self.fold is not None:
             self._fold_the_rest()
         return count
@@ -317,22 +338,31 @@ class Table(Generic[R]):
         sql = f"select covers from {self.fold.row_type.TABLE} where covers is not null"
         return set((self.fold if fold is None else fold).query(sql)["covers"].to_pylist())
 
-    def sum_up(self, content: Any, path: str) -> None:
-        """Sum a file up before it is put in the place of others, so that whoever sees it finds its summary."""
+    def summing(self) -> compaction.SumUp:
+        """What sums a file up before it is put in the place of others, so that whoever sees it finds its summary.
+
+        It is asked for before the rows are read, and says False where some were erased since.
+        """
         import pyarrow as pa
 
         if self.fold is None:
-            return
-        kind: Any = self.fold.row_type
-        summary = pa.concat_tables([kind.summarise(content), kind.covering(path)], promote_options="default")
-        self.fold.commit(Batch(summary))
+            return compaction.no_summary()
+        fold, kind = self.fold, self.fold.row_type
+        erasures = fold.snapshot().version_of(_ERASER)
+
+        def sum_up(content: Any, path: str) -> bool:
+            summary = pa.concat_tables([kind.summarise(content), kind.covering(path)], promote_options="default")
+            return fold.commit(Batch(summary), erasures)
+
+        return sum_up
 
     def _fold_the_rest(self) -> None:
         """Sum up the files that are too large to be compacted, where they lie."""
+        sum_up = self.summing()
         seen = self.snapshot(fresh=True)
         for file in self.uncovered(seen, self.covered()):
             if file["size_bytes"] >= compaction.SMALL_BYTES:
-                self.sum_up(compaction.read(self.storage, file["path"], rows.schema(self.row_type)), file["path"])
+                sum_up(compaction.read(self.storage, file["path"], rows.schema(self.row_type)), file["path"])
 
     def _settle(self) -> None:
         """In a forked child, leave what belongs to the parent: its handles, which may not even be freed here, and its locks."""
@@ -344,10 +374,11 @@ class Table(Generic[R]):
         self._recent = Recent(self.row_type, self.storage)
         self._commits = self._last_seq = 0
 
-    def _insist(self, once: Callable[[Any], None]) -> None:
+    def _insist(self, once: Callable[[Any], T]) -> T:
         # a storage that cannot hold a lake stays so: that is not tried again
         self._before_write()
-        for attempt in range(_ATTEMPTS):
+        attempt = 0
+        while True:
             try:
                 return once(self._write_handle())
             except Exception as error:
@@ -361,6 +392,7 @@ class Table(Generic[R]):
                     shown = f"{type(error).__name__}: {said(error)}"
                     raise StorageError(f"Cannot write to the table {self.storage.uri!r}: {shown}") from None
                 time.sleep(random.uniform(0.2, 1.0) * min(2.0, 0.02 * 2**attempt))
+            attempt += 1
 
     def _look(self) -> None:
         """Forget a table of this machine that was removed, or made anew, under this process: handles do not notice."""

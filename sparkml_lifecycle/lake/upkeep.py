@@ -93,10 +93,18 @@ def vacuum(table: Table[Any], retention_hours: int, orphans: bool = True) -> Non
     _sweep(table.storage)
 
 
-def erase(table: Table[Any], column: str, value: str) -> int:
+def erase(table: Table[Any], column: str, value: str, fenced: bool = True) -> int:
     """Take all rows with ``column = value`` out of a table, and out of the files and the log that remain on the storage.
 
     Readers of an older version have to begin again. What another process writes for that value at the same time may stay.
+    Of a table with summaries first the table is erased from, then its fold.
+
+    Parameters
+    ----------
+    table : Table
+    column, value : str
+    fenced : bool
+        Whether summaries are refused that others make of rows which they read before; it takes a commit to the fold.
 
     Returns
     -------
@@ -116,8 +124,13 @@ def erase(table: Table[Any], column: str, value: str) -> int:
     total = 0
     if table.snapshot(fresh=True).handle is None:
         return 0
-    while compaction.rewrite(table.storage, table.row_type, _holding(table.storage, column, value), keep, table.sum_up):
+    while compaction.rewrite(
+        table.storage, table.row_type, _holding(table.storage, column, value), keep, table.summing
+    ):
         total += count
+    if fenced and table.fold is not None:
+        # whoever read these rows before may be about to put down a summary of them
+        table.fold.fence()
     # files replaced by earlier compactions held these rows too; and one that was killed here is finished by the next
     vacuum(table, 0, orphans=False)
     _drop_uncommitted(table, column, value)

@@ -150,7 +150,7 @@ class Experiments:
         keys = [_column(found, order.field) for order in orders]
         down = [order.descending for order in orders]
         picked, token = paging.page(keys, down, max_results, page_token, (view, filter_string, order_by))
-        return PagedList([found[place] for place in picked], token)
+        return PagedList([found[place] for place in picked.to_pylist()], token)
 
     def set_tag(self, experiment_id: str, key: str, value: Any) -> None:
         """Set a tag of an experiment."""

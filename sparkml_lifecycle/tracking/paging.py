@@ -44,8 +44,8 @@ def no_token() -> InvalidInput:
 
 def page(
     keys: Sequence[Any], descending: Sequence[bool], size: int, page_token: str | None, search: Any
-) -> tuple[list[int], str | None]:
-    """One page of what is all in memory: the numbers of its rows in order, and the token of the page that follows.
+) -> tuple[Any, str | None]:
+    """One page of what is all in memory: the numbers of its rows in order, as Arrow, and the token of the page that follows.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def page(
     if names.check_whole("max_results", size) < 1:
         raise InvalidInput(f"max_results must be 1 or more, found {size}.")
     rows, last = pick(keys, descending, size, place(page_token, search))
-    return rows.to_pylist(), None if last is None else token(last, search)
+    return rows, None if last is None else token(last, search)
 
 
 def pick(

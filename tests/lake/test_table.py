@@ -252,6 +252,20 @@ def test_a_column_of_a_newer_writer_is_left_alone_and_one_of_an_older_writer_is_
     Lake(tmp_path).table(Newer).compact()
 
 
+@pytest.mark.parametrize("name", ["a[1]b", "a%20b", "a\\b", "a\nb", "a^b", "a|b", "a%5B"])
+def test_a_directory_that_delta_rs_cannot_reach_is_refused_in_words(tmp_path, name):
+    with pytest.raises(InvalidInput, match="A lake cannot lie at"):
+        Lake(tmp_path / name / "lake")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a b#?{}<>", "%zz 100%", "ü\U0001f600~", "a:;&+=@!$',()*`"])
+def test_a_lake_lies_in_a_directory_of_any_other_name(tmp_path, name):
+    Lake(tmp_path / name).table(Point).append([point("a")])
+    assert Lake(tmp_path / name).table(Point).to_arrow()["key"].to_pylist() == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("needed", ["1", None, [1], 1.5])
 def test_a_format_that_is_no_number_is_said(tmp_path, needed):
     (tmp_path / "lake.json").write_text(json.dumps({"format": 1, "min_reader": needed, "min_writer": 1}))

@@ -48,7 +48,7 @@ def test_a_rewrite_that_loses_its_race_starts_again_from_what_the_winner_left(po
             Lake(tmp_path).table(Point).append([point("5")])
         return found
 
-    done = compaction.rewrite(points.storage, Point, choose, lambda content: content, lambda content, path: None)
+    done = compaction.rewrite(points.storage, Point, choose, lambda content: content, compaction.no_summary)
     assert (done, chosen) == (2, [5, 2])
     assert keys(tmp_path) == list("012345")
     assert len(files(tmp_path)) == 1
@@ -66,7 +66,7 @@ def test_a_rewrite_whose_files_were_taken_starts_again(points, tmp_path):
             upkeep.vacuum(rival, 0, orphans=False)
         return found if len(found) > 1 else []
 
-    assert compaction.rewrite(points.storage, Point, choose, lambda content: content, lambda *_: None) == 0
+    assert compaction.rewrite(points.storage, Point, choose, lambda content: content, compaction.no_summary) == 0
     assert chosen == [5, 1]
     assert keys(tmp_path) == list("01234")
 
@@ -90,7 +90,9 @@ def test_a_rewrite_that_never_wins_says_so_and_changes_nothing(points, tmp_path,
 
     monkeypatch.setattr(compaction, "_replace", refuse)
     with pytest.raises(OSError, match="read-only"):
-        compaction.rewrite(points.storage, Point, compaction.small_files, lambda content: content, lambda *_: None, 2)
+        compaction.rewrite(
+            points.storage, Point, compaction.small_files, lambda content: content, compaction.no_summary, 2
+        )
     assert keys(tmp_path) == list("01234")
 
 

@@ -524,6 +524,7 @@ def test_pages_of_a_history_repeat_no_point_when_earlier_ones_arrive_in_between(
         store.log_metric(run_id, "m", math.nan if value % 7 == 0 else value, 1, 5)
     # a point that was logged twice in one call is two
     store.log_batch(run_id, [Metric("m", -1.0, 1, 5)] * 5)
+    assert store.metric_history(run_id, "none") == store.metric_history(run_id, "none", 3) == []
     seen = []
     for page in pages(lambda token: store.metric_history(run_id, "m", 3, token)):
         seen += [point.value for point in page]
