@@ -110,15 +110,17 @@ def files_tree(files: Sequence[FileInfo], uri: str) -> "Tree":
     from rich.text import Text
     from rich.tree import Tree
 
-    root = Tree(Text(uri))
+    root = Tree(terminal.plain(uri))
     branches = {"": root}
     for one in files:
         parts = one.path.split("/")
         for depth in range(1, len(parts)):
             here = "/".join(parts[:depth])
             if here not in branches:
-                branches[here] = branches["/".join(parts[: depth - 1])].add(Text(f"{parts[depth - 1]}/"))
-        branches["/".join(parts[:-1])].add(Text.assemble(parts[-1], (f"  {shown.size(one.file_size)}", "dim")))
+                branches[here] = branches["/".join(parts[: depth - 1])].add(terminal.plain(f"{parts[depth - 1]}/"))
+        branches["/".join(parts[:-1])].add(
+            Text.assemble(terminal.plain(parts[-1]), (f"  {shown.size(one.file_size)}", "dim"))
+        )
     return root
 
 

@@ -100,7 +100,7 @@ def table(
     from rich.table import Table
 
     made = Table(
-        title=_text(f"\n{title}"),
+        title=plain(f"\n{title}"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         title_style="bold",
@@ -109,15 +109,15 @@ def table(
     for column in columns:
         unbroken = column in whole or column in numbers
         made.add_column(
-            _text(column), justify="right" if column in numbers else "left", no_wrap=unbroken, overflow="fold",
+            plain(column), justify="right" if column in numbers else "left", no_wrap=unbroken, overflow="fold",
             max_width=None if unbroken else widest,
         )  # fmt: skip
     return made
 
 
 def row(to: "Table", *cells: Any, style: str | None = None) -> None:
-    """Add a row of plain texts: a cell's own brackets are no markup, and its control characters do nothing."""
-    texts = [_text(str(cell)) for cell in cells]
+    """Add a row of :func:`plain` texts."""
+    texts = [plain(str(cell)) for cell in cells]
     for column, text in zip(to.columns, texts, strict=True):
         if column.no_wrap:
             column.min_width = max(column.min_width or 0, text.cell_len)
@@ -181,11 +181,11 @@ def lines(title: str, columns: Sequence[Column]) -> "Table":
         widths[place] -= 1
     for column, width in zip(columns, widths, strict=True):
         made.add_column(
-            _text(column.heading), justify="right" if column.kind == "number" else "left", no_wrap=True,
+            plain(column.heading), justify="right" if column.kind == "number" else "left", no_wrap=True,
             overflow="ellipsis", width=width, min_width=width,
         )  # fmt: skip
     for cells in zip(*(column.cells for column in columns), strict=True):
-        made.add_row(*map(_text, cells))
+        made.add_row(*map(plain, cells))
     return made
 
 
@@ -230,7 +230,8 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=not unicode, allow_nan=False), flush=True)
 
 
-def _text(text: str) -> "Text":
+def plain(text: str) -> "Text":
+    """A text as it is: its own brackets are no markup, and its control characters do nothing."""
     from rich.text import Text
 
     return Text(_visible(text))

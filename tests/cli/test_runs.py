@@ -265,6 +265,17 @@ def test_an_export_has_the_filtered_runs_with_the_chosen_columns_in_that_order(a
     assert table["params.depth"].to_pylist() == ["3", "9", "6", "6"]
 
 
+def test_names_of_files_and_directories_do_nothing_to_the_terminal(runs, ask):
+    client = LifecycleClient(runs[0])
+    client.log_text(runs[1]["endless"], "x", "\x1b[31mred/[bold]\x9b1m.txt")
+    client.close()
+    for command in ("show", "artifacts"):
+        said = ask(command, runs[1]["endless"]).out
+        assert not {"\x1b", "\x9b"} & set(said)
+        assert "␛[31mred/" in said
+        assert "[bold]�1m.txt" in said
+
+
 def test_artifacts_are_listed_and_copied(runs, ask, tmp_path):
     run_id = runs[1]["large"]
     said = ask("artifacts", run_id)
