@@ -3,14 +3,14 @@
 import getpass
 import json
 import os
-import re
 import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, overload
 
-from sparkml_lifecycle.errors import FormatError, InvalidInput, NotFound, StorageError, did_you_mean
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.errors import FormatError, NotFound, StorageError, did_you_mean
 from sparkml_lifecycle.lake import forked, order, probe
 from sparkml_lifecycle.lake.rows import R, Row, row_type_of
 from sparkml_lifecycle.lake.table import Table, Writer, read_again
@@ -20,7 +20,6 @@ from sparkml_lifecycle.storage import Storage, open_storage
 FORMAT = 1
 _FILE = "lake.json"
 # delta-rs makes a URL of a path, and of these another path or a panic
-_NO_PLACE = re.compile(r"[\[\]^|\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 _ONE_WRITER = (
     "The storage of {uri!r} overwrites a commit that must be new (it ignores If-None-Match), so two writers would lose one another's rows. "
     "Use a storage with conditional writes, or let one process write the lake, the server, and say so there: "
@@ -55,7 +54,7 @@ class Lake:
         self, uri: str | Path, storage_options: Mapping[str, str] | None = None, clock: order.Clock = order.now
     ) -> None:
         self.storage: Storage = open_storage(uri, storage_options)
-        _check_place(self.storage)
+        uris.for_delta(self.storage.uri)
         self.writer = Writer(_user(), clock)
         self._tables: dict[type[Row], Table[Any]] = {}
         self._lock = threading.RLock()
@@ -155,15 +154,6 @@ class Lake:
         if not self.storage.single_writer:
             raise StorageError(_ONE_WRITER.format(uri=self.storage.uri))
         return {"single_writer": True}
-
-
-def _check_place(storage: Storage) -> None:
-    found = _NO_PLACE.search(storage.uri) if storage.is_local else None
-    if found:
-        raise InvalidInput(
-            f"A lake cannot lie at {storage.uri!r}: delta-rs cannot reach a path with {found[0]!r}. "
-            "The names of its directories may hold anything but [ ] ^ | \\, control characters and % before two hex digits."
-        )
 
 
 _open: "weakref.WeakSet[Lake]" = weakref.WeakSet()

@@ -172,6 +172,7 @@ def first(which, place):
 def growth(which, place):
     """Milliseconds to open and log, and to search, after 50 commits and after BENCH_COMMITS."""
     from sparkml_lifecycle.lake import Lake
+    from sparkml_lifecycle.tracking.finding import Query
     from sparkml_lifecycle.tracking.store import TrackingStore
 
     uri = f"{place}/grown"
@@ -191,7 +192,7 @@ def growth(which, place):
             other.flush()
 
         def find():
-            assert TrackingStore(Lake(uri)).search_runs(["1"], "metrics.m >= 0")
+            assert TrackingStore(Lake(uri)).search_runs(Query(["1"], "metrics.m >= 0"))
 
         def again():
             store.log_metric(run_id, "y", 1.0)

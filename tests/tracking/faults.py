@@ -16,6 +16,7 @@ from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import ViewType
 from sparkml_lifecycle.lake import Lake, upkeep
 from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.tracking.finding import Query
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
 
@@ -64,7 +65,7 @@ def killed_writers(uri, rounds):
         runs += len({run_id for run_id, _, kind in acknowledged if kind == "ended;"})
         store.close()
     store = TrackingStore(Lake(uri))
-    assert len(store.search_runs([experiment], "status = 'FINISHED'")) >= runs
+    assert len(store.search_runs(Query([experiment], "status = 'FINISHED'"))) >= runs
     store.close()
     return runs
 
@@ -105,11 +106,11 @@ def files(uri):
 def check(uri, experiment, wanted):
     """The lake has exactly these runs, each with two points, of which the latest is this value."""
     store = TrackingStore(Lake(uri))
-    found = store.search_runs([experiment], None, max_results=50_000)
+    found = store.search_runs(Query([experiment], None, max_results=50_000))
     assert {run.info.run_id: run.data.metrics["m"] for run in found} == wanted
     points = store.lake.table(MetricRow).to_arrow()
     assert points.num_rows == 2 * len(wanted)
-    smallest = store.search_runs([experiment], "metrics.m.min < -0.5", max_results=50_000)
+    smallest = store.search_runs(Query([experiment], "metrics.m.min < -0.5", max_results=50_000))
     assert {run.info.run_id for run in smallest} == {run_id for run_id, value in wanted.items() if value > 0.5}
     store.close()
 

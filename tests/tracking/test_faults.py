@@ -15,6 +15,7 @@ from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.tracking.finding import Query
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow, RunRow
 from tests.tracking import faults
@@ -139,7 +140,7 @@ def test_a_directory_made_read_only_is_said_and_tried_again(tmp_path):
     assert "not everything that was logged is in the lake" in done.stderr
     (home / "lake" / "metrics" / "_delta_log").chmod(0o755)
     store = TrackingStore(Lake(uri))
-    run = store.search_runs(["1"])[0]
+    run = store.search_runs(Query(["1"]))[0]
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"m": 2.0})
     assert [point.step for point in store.metric_history(run.info.run_id, "m")] == [1, 2]
 
