@@ -3,6 +3,8 @@
 ``python -m tests.bench.big_lake DIRECTORY [RUNS]``
 """
 
+import contextlib
+import sqlite3
 import sys
 import time
 
@@ -47,6 +49,52 @@ def fold(uri: str) -> None:
             fold.compact()
 
 
+def write_mlflow(database: str, runs: int = 100_000) -> None:
+    """The same runs in a SQLite database that MLflow has made, by SQL: its own calls would take an hour.
+
+    The 20 M points of the history are left out, which no search of MLflow reads.
+    """
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{database}")
+    experiment_id = mlflow.MlflowClient().create_experiment("big")
+    random = np.random.default_rng(1)
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        for start in range(0, runs, CHUNK):
+            ids = [uuid7() for _ in range(CHUNK)]
+            places = [(one, f"{database}.artifacts/{one}/artifacts") for one in ids]
+            connection.executemany(
+                "insert into runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, "
+                "end_time, source_version, lifecycle_stage, artifact_uri, experiment_id) "
+                "values (?, ?, 'LOCAL', '', '', 'somebody', ?, ?, ?, '', 'active', ?, ?)",
+                [
+                    (
+                        one,
+                        f"run-{start + i}",
+                        _status(start + i),
+                        1_700_000_000_000 + i,
+                        1_700_000_001_000,
+                        place,
+                        experiment_id,
+                    )
+                    for i, (one, place) in enumerate(places)
+                ],
+            )
+            connection.executemany(
+                "insert into latest_metrics (run_uuid, key, value, timestamp, step, is_nan) values (?, ?, ?, ?, ?, 0)",
+                [
+                    (one, f"metric_{k}", random.random(), 1_700_000_000_000, POINTS - 1)
+                    for one in ids for k in range(KEYS)
+                ],
+            )  # fmt: skip
+            for table, name, count in (("params", "param", PARAMS), ("tags", "tag", TAGS)):
+                connection.executemany(
+                    f"insert into {table} (run_uuid, key, value) values (?, ?, ?)",
+                    [(one, f"{name}_{k}", str(random.integers(0, 20))) for one in ids for k in range(count)],
+                )
+            connection.commit()
+
+
 def _metrics(ids, random):
     count = len(ids) * KEYS * POINTS
     steps = np.tile(np.arange(POINTS), len(ids) * KEYS)
@@ -71,9 +119,13 @@ def _pairs(ids, owner, name, count, random):
     )
 
 
-def _runs(ids, start, experiment_id, ended):
+def _status(number):
     # one in ten has failed
-    over = ["FAILED" if (start + i) % 10 == 0 else "FINISHED" for i in range(len(ids))]
+    return "FAILED" if number % 10 == 0 else "FINISHED"
+
+
+def _runs(ids, start, experiment_id, ended):
+    over = [_status(start + i) for i in range(len(ids))]
     moment = now()
     return pa.table(
         {
