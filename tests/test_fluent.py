@@ -241,9 +241,10 @@ def test_a_run_that_was_ended_by_hand_is_not_ended_again():
         ml.end_run("KILLED")
     assert ml.get_run(run.info.run_id).info.status == "KILLED"
     with ml.start_run() as run:
+        # a thread that has begun none leaves the others' alone
         _in_a_thread(lambda: ml.end_run("KILLED"))
-        assert ml.active_run() is None
-    assert ml.get_run(run.info.run_id).info.status == "KILLED"
+        assert ml.active_run().info.status == "RUNNING"
+    assert ml.get_run(run.info.run_id).info.status == "FINISHED"
 
 
 def test_threads_that_go_on_with_one_run_do_not_take_it_from_each_other():
