@@ -12,6 +12,8 @@ from sparkml_lifecycle.spark import delta_reads
 
 # a batch that a rival writes at the same moment is looked for again
 _ATTEMPTS = 3
+# commits that are looked at first
+_LATEST = 8
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,21 @@ def write(spark: Any, scored: Any, conf: JobConf, run_id: str) -> int | None:
 
 def commit_of(spark: Any, target: str, before: int | None, run_id: str) -> Commit:
     """The commit of a run since ``before``, among those that others made meanwhile."""
+    from delta.tables import DeltaTable
+
     target = uris.for_spark(target)
-    newest = _newest(spark, target)
-    if newest is None:
+    if not DeltaTable.isDeltaTable(spark, target):
         return Commit(0, 0, False)
-    since = newest - (-1 if before is None else before)
-    for entry in _history(spark, target, since) if since else []:
-        if f'"run_id": "{run_id}"' in (entry["userMetadata"] or ""):
-            return Commit(int(entry["version"]), int(entry["operationMetrics"].get("numOutputRows", 0)), True)
-    return Commit(newest, 0, False)
+    count, first = _LATEST, 0 if before is None else before + 1
+    while True:
+        # counted from the newest, which others move meanwhile
+        entries = _history(spark, target, count)
+        for entry in entries:
+            if f'"run_id": "{run_id}"' in (entry["userMetadata"] or ""):
+                return Commit(int(entry["version"]), int(entry["operationMetrics"].get("numOutputRows", 0)), True)
+        if len(entries) < count or entries[-1]["version"] <= first:
+            return Commit(int(entries[0]["version"]), 0, False)
+        count *= 4
 
 
 def _exceptions_of_rivals() -> tuple[type[Exception], ...]:
