@@ -16,6 +16,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
 DOMAIN = "s3.test"
@@ -84,7 +85,19 @@ def proxy(server_port: int, mode: str) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
 
 
+def _put_one_after_the_other() -> None:
+    """As S3 does: moto looks whether a name is there and then puts it, and under load two threads get between the two."""
+    lock, put = threading.Lock(), S3Response.put_object
+
+    def put_object(response: S3Response) -> object:
+        with lock:
+            return put(response)
+
+    S3Response.put_object = put_object
+
+
 def main(mode: str) -> None:
+    _put_one_after_the_other()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
