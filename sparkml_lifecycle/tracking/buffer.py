@@ -19,6 +19,8 @@ from sparkml_lifecycle.tracking.tables import RunRow
 
 _LOG = logging.getLogger(__name__)
 _SLOWEST = 10.0
+# a run that is over by then is one commit to its table, not two
+_HANDOVER = 0.1
 _PATIENCE_AT_THE_END = 5.0
 _open: "weakref.WeakSet[Buffer]" = weakref.WeakSet()
 
@@ -54,10 +56,10 @@ class Buffer:
         self._closed = False
         self._condition = threading.Condition()
         self._flushing = threading.Lock()
-        self._urgent = False
+        self._urgent_at: float | None = None
 
     def add(self, rows: Sequence[Row], urgent: bool = False) -> None:
-        """Hand rows over; ``urgent`` ones are committed at once, in the background."""
+        """Hand rows over; ``urgent`` ones are committed in a tenth of a second, in the background."""
         with self._condition:
             for row in rows:
                 waiting = self._waiting.get(type(row))
@@ -72,8 +74,14 @@ class Buffer:
                 self._thread = threading.Thread(target=self._run, name="sparkml-flusher", daemon=True)
                 self._thread.start()
             if was_empty or urgent or self._count >= self._points:
-                self._urgent = self._urgent or urgent
+                if urgent and self._urgent_at is None:
+                    self._urgent_at = time.monotonic() + _HANDOVER
                 self._condition.notify()
+
+    def waits(self, row: Row) -> bool:
+        """Whether this very row is still in memory and on its way to nobody."""
+        with self._condition:
+            return any(one is row for one in self._waiting.get(type(row), ()))
 
     def flush(self) -> None:
         """Commit what waits; returns when it is there.
@@ -139,7 +147,7 @@ class Buffer:
 
     def _take(self) -> list[tuple[type[Row], Batch[Any]]]:
         with self._condition:
-            waiting, self._waiting, self._count, self._urgent = self._waiting, {}, 0, False
+            waiting, self._waiting, self._count, self._urgent_at = self._waiting, {}, 0, None
         return [*self._failed, *((row_type, Batch(rows)) for row_type, rows in waiting.items())]
 
     def _commit(self, batches: list[tuple[type[Row], Batch[Any]]]) -> tuple[list[tuple[type[Row], Batch[Any]]], str]:
@@ -182,15 +190,20 @@ class Buffer:
         age = 1 + (time.monotonic() - self._started) / 600
         return min(_SLOWEST, max(self._seconds * age, 4 * self._last_commit))
 
-    def _is_due(self) -> bool:
-        return self._closed or self._urgent or self._count >= self._points
+    def _wait_until_due(self) -> None:
+        latest = time.monotonic() + self._pause()
+        while not self._closed and self._count < self._points:
+            left = min(latest, self._urgent_at or latest) - time.monotonic()
+            if left <= 0:
+                return
+            self._condition.wait(left)
 
     def _run(self) -> None:
         while True:
             with self._condition:
                 while not self._count and not self._failed and not self._closed:
                     self._condition.wait()
-                self._condition.wait_for(self._is_due, self._pause())
+                self._wait_until_due()
                 if self._closed:
                     return
             try:

@@ -81,7 +81,7 @@ def pairs(what: str, given: Any) -> Iterable[tuple[Any, Any]]:
 def check_all(what: str, given: Sequence[Any] | None, kind: type, *fields: str) -> Sequence[Any]:
     """What has at least the fields of an entity, such as ``key`` and ``value`` of a metric."""
     for one in () if given is None else given:
-        if not all(hasattr(one, field) for field in fields):
+        if not isinstance(one, kind) and not all(hasattr(one, field) for field in fields):
             shown = ", ".join(fields)
             raise InvalidInput(f"The {what} are a list of {kind.__name__}({shown} …), found {type(one).__name__}.")
     return () if given is None else given

@@ -380,6 +380,10 @@ class TrackingStore:
 
     def _newest(self, run_id: str) -> RunRow:
         # the row that this process wrote last may still wait in memory; what somebody else wrote in between counts
+        mine = self._runs.get(run_id)
+        if mine is not None and self._buffer.waits(mine):
+            # begun here a moment ago: nobody else knows of it
+            return mine
         try:
             found = self._wait_for(run_id)
             while (mine := self._runs.get(run_id)) is None:

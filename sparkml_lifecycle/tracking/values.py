@@ -23,10 +23,12 @@ def metric_row(
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = _only_element(key, value)
-    model_id, dataset_name, dataset_digest = (
-        None if name is None else names.check_value("metric", key, name, names.MAX_EXPERIMENT)
-        for name in (model_id, dataset_name, dataset_digest)
-    )
+    if model_id is not None:
+        model_id = names.check_value("metric", key, model_id, names.MAX_EXPERIMENT)
+    if dataset_name is not None:
+        dataset_name = names.check_value("metric", key, dataset_name, names.MAX_EXPERIMENT)
+    if dataset_digest is not None:
+        dataset_digest = names.check_value("metric", key, dataset_digest, names.MAX_EXPERIMENT)
     return MetricRow(
         at=at,
         run_id=run_id,
