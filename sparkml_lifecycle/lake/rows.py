@@ -40,6 +40,8 @@ class Row:
     TABLE: ClassVar[str] = ""
     KEY: ClassVar[tuple[str, ...]] = ()
     KEEP: ClassVar[Literal["every", "first", "last"]] = "every"
+    # whether the earlier rows of a key in one flush are kept beside the last
+    STEPS: ClassVar[bool] = False
     # the order of the rows in a compacted file, so that its statistics find a run
     SORTED_BY: ClassVar[tuple[str, ...]] = ()
     # the table of summaries that compaction keeps up to date
@@ -236,14 +238,20 @@ def from_arrow(row_type: type[R], table: Any) -> list[R]:
 
 
 def one_per_key(row_type: type[R], rows: Sequence[R]) -> list[R]:
-    """The rows of a flush, one for each key where the table keeps the first or last of them."""
+    """The rows of a flush, one for each key where the table keeps the first or last of them.
+
+    Of a table with ``STEPS`` the earlier ones stay too, for as-of answers, if the clock has moved on since: within a flush
+    it decides which is the last.
+    """
     if row_type.KEEP == "every":
         return list(rows)
     kept: dict[tuple[Any, ...], R] = {}
-    for row in rows:
-        key = tuple(getattr(row, name) for name in row_type.KEY)
+    keys = [tuple(getattr(row, name) for name in row_type.KEY) for row in rows]
+    for key, row in zip(keys, rows, strict=True):
         if row_type.KEEP == "last" or key not in kept:
             kept[key] = row
+    if row_type.STEPS:
+        return [row for key, row in zip(keys, rows, strict=True) if row is kept[key] or row.at < kept[key].at]
     return list(kept.values())
 
 

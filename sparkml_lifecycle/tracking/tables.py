@@ -29,6 +29,7 @@ class RunRow(Row):
     TABLE: ClassVar[str] = "runs"
     KEY: ClassVar[tuple[str, ...]] = ("run_id",)
     KEEP: ClassVar[Literal["every", "first", "last"]] = "last"
+    STEPS: ClassVar[bool] = True
 
     run_id: str
     experiment_id: str
@@ -61,6 +62,7 @@ class TagRow(Row):
     TABLE: ClassVar[str] = "tags"
     KEY: ClassVar[tuple[str, ...]] = ("owner", "key")
     KEEP: ClassVar[Literal["every", "first", "last"]] = "last"
+    STEPS: ClassVar[bool] = True
 
     owner: str
     key: str

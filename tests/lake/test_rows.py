@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.lake import Lake, Row, rows
 from sparkml_lifecycle.lake.order import now, uuid7
+from sparkml_lifecycle.tracking.tables import RunRow
 from tests.lake.points import Point, Tag, point
 
 
@@ -112,3 +113,17 @@ def test_rows_come_back_as_they_were(tmp_path, written):
     assert all(
         _same(getattr(a, name), getattr(b, name)) for a, b in zip(written, found, strict=True) for name in fields
     )
+
+
+def test_the_steps_of_a_run_within_a_flush_stay_where_the_clock_tells_them_apart():
+    def row(status, second):
+        return RunRow(
+            at=datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC), run_id="a", experiment_id="1", name="n", user_id="u",
+            status=status, start_time=datetime(2026, 1, 1, tzinfo=UTC), end_time=None, lifecycle_stage="active", location="x",
+        )  # fmt: skip
+
+    begun, ended = row("RUNNING", 1), row("FINISHED", 2)
+    assert rows.one_per_key(RunRow, [begun, ended]) == [begun, ended]
+    # a clock that stood still or went back must not make the run go on
+    assert rows.one_per_key(RunRow, [row("RUNNING", 2), ended]) == [ended]
+    assert rows.one_per_key(RunRow, [row("RUNNING", 3), ended]) == [ended]
