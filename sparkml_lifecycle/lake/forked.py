@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -43,6 +44,22 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+_locked: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+def renew_lock(owner: Any) -> None:
+    """In children forked from now on, give ``owner`` a new ``_lock``: another thread of the parent may hold the old one."""
+    _locked.add(owner)
+
+
+def _renew_locks() -> None:
+    for owner in list(_locked):
+        owner._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Handle:

@@ -2,9 +2,7 @@
 
 import getpass
 import json
-import os
 import threading
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, overload
@@ -19,7 +17,6 @@ from sparkml_lifecycle.storage import Storage, open_storage
 
 FORMAT = 1
 _FILE = "lake.json"
-# delta-rs makes a URL of a path, and of these another path or a panic
 _ONE_WRITER = (
     "The storage of {uri!r} overwrites a commit that must be new (it ignores If-None-Match), so two writers would lose one another's rows. "
     "Use a storage with conditional writes, or let one process write the lake, the server, and say so there: "
@@ -60,7 +57,7 @@ class Lake:
         self._lock = threading.RLock()
         self._ready = False
         self._check(for_writing=False)
-        _open.add(self)
+        forked.renew_lock(self)
 
     @property
     def uri(self) -> str:
@@ -154,18 +151,6 @@ class Lake:
         if not self.storage.single_writer:
             raise StorageError(_ONE_WRITER.format(uri=self.storage.uri))
         return {"single_writer": True}
-
-
-_open: "weakref.WeakSet[Lake]" = weakref.WeakSet()
-
-
-def _unlock_in_child() -> None:
-    # another thread of the parent may have held a lock when it forked
-    for lake in list(_open):
-        lake._lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def _user() -> str:

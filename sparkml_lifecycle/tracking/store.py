@@ -1,11 +1,9 @@
 """Runs and what they log, over a lake. Logging costs microseconds; what is read includes what this process has logged."""
 
 import functools
-import os
 import sys
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +23,7 @@ from sparkml_lifecycle.entities import (
 )
 from sparkml_lifecycle.errors import InvalidInput, NotFound, StorageError
 from sparkml_lifecycle.lake import Lake, Row, Where
+from sparkml_lifecycle.lake.forked import renew_lock
 from sparkml_lifecycle.lake.order import uuid7
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
@@ -61,7 +60,7 @@ class TrackingStore:
         self._runs: OrderedDict[str, RunRow] = OrderedDict()
         self._params = Params(lake, settings.flush_seconds, self._flush_before_reading)
         self._lock = threading.RLock()
-        _open.add(self)
+        renew_lock(self)
 
     # -- runs ------------------------------------------------------------------------------------------------------------
 
@@ -426,18 +425,6 @@ def _in_spark_task() -> bool:
     from pyspark import TaskContext
 
     return TaskContext.get() is not None
-
-
-_open: "weakref.WeakSet[TrackingStore]" = weakref.WeakSet()
-
-
-def _unlock_in_child() -> None:
-    # another thread of the parent may have held a lock when it forked
-    for store in list(_open):
-        store._lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def open_store(uri: str, storage_options: Mapping[str, str] | None = None) -> TrackingStore:
