@@ -76,6 +76,11 @@ class PyFuncModel:
         return self._names
 
     @property
+    def optional_names(self) -> frozenset[str]:
+        """Those of the input columns that data may lack."""
+        return frozenset(str(column.name) for column in self._signature.columns or () if not column.required)
+
+    @property
     def default_method(self) -> str:
         """The framework's method that :meth:`predict` calls."""
         return self._default

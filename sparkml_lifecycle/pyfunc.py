@@ -156,6 +156,5 @@ def spark_udf(
     result = column.output_type(model, result_type, predict_fn)
     model.check_method(predict_fn)
     known = model.checked_params(params)
-    columns = model.signature.columns if model.signature else None
-    optional = frozenset(str(c.name) for c in columns or () if not c.required)
-    return ModelUdf(ship(spark, directory, consent), model.input_names, optional, result, predict_fn, known)
+    reference = ship(spark, directory, consent)
+    return ModelUdf(reference, model.input_names, model.optional_names, result, predict_fn, known)

@@ -271,8 +271,7 @@ def with_predictions(spark: Any, rows: Any, model: PyFuncModel, directory: Path,
     result = column.output_type(model, conf.result_type, conf.predict_fn)
     model.check_method(conf.predict_fn)
     params = model.checked_params(conf.params)
-    columns = model.signature.columns if model.signature else None
-    optional = frozenset(str(c.name) for c in columns or () if not c.required)
+    optional = model.optional_names
     udf = column.ModelUdf(ship(spark, directory, consent), model.input_names, optional, result, conf.predict_fn, params)
     taken = [F.col(column.quoted(name)) for name in model.input_names or rows.columns if name in rows.columns]
     answer = udf(F.struct(*taken)) if optional or model.input_names is None else udf(*taken)

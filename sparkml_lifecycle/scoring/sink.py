@@ -86,7 +86,7 @@ def write(spark: Any, scored: Any, conf: JobConf, run_id: str) -> int | None:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             _writer(scored, conf, run_id).save(target)
-            return before
+            break
         except rivals as error:
             if conf.mode == "append" and attempt < _ATTEMPTS:
                 continue
