@@ -123,8 +123,7 @@ def enclosing_run_id() -> str | None:
 
 def is_open(run_id: str) -> bool:
     """Whether a run was started by this process, in whatever context, and not ended."""
-    started = _Process.started.get(run_id)
-    return run_id in own_runs() or (started is not None and started.pid == os.getpid())
+    return run_id in own_runs() or run_id in left_open()
 
 
 def last_run_id() -> str | None:
@@ -165,7 +164,7 @@ def pop_run(run_id: str) -> None:
 
 def left_open() -> tuple[str, ...]:
     """The runs that this process has started and not ended, the innermost first."""
-    return tuple(run_id for run_id, started in reversed(_Process.started.items()) if started.pid == os.getpid())
+    return tuple(run_id for run_id in reversed(_Process.started) if _is_of_this_process(run_id))
 
 
 def _is_of_this_process(run_id: str) -> bool:

@@ -174,7 +174,8 @@ def normalise(uri: str | Path) -> str:
 def real(uri: str | Path) -> str:
     """:func:`normalise`, with links and ``..`` of a local path followed: two spellings of one directory are equal."""
     text = normalise(uri)
-    return text if "://" in text else os.path.realpath(text)
+    # a path with a null byte leads nowhere, and may not even be asked for
+    return text if "://" in text or "\0" in text else os.path.realpath(text)
 
 
 def is_within(uri: str, place: str) -> bool:
@@ -207,11 +208,7 @@ def for_delta(uri: str | Path) -> str:
         hexadecimal digits, or no UTF-8. Links are followed first, as delta-rs does.
     """
     text = normalise(uri)
-    found = (
-        None
-        if "://" in text
-        else _NOT_IN_DELTA.search(text if "\0" in text else Path(os.path.realpath(text)).as_posix())
-    )
+    found = None if "://" in text else _NOT_IN_DELTA.search(Path(real(text)).as_posix())
     if found:
         raise InvalidInput(
             f"{text!r} cannot hold Delta tables: delta-rs takes no path with {found[0]!r} in it (nor with [ ] ^ | \\, control "

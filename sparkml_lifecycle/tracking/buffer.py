@@ -48,7 +48,6 @@ class Buffer:
         _open.add(self)
 
     def _fresh(self) -> None:
-        self._pid = os.getpid()
         self._waiting: dict[type[Row], list[Row]] = {}
         self._failed: list[tuple[type[Row], Batch[Any]]] = []
         self._count = 0

@@ -23,13 +23,11 @@ def page(points: Any, max_results: int | None, page_token: str | None, search: A
     search : object
         What tells this history from others.
     """
-    import pyarrow as pa
-
     keys = [_comparable(points[name].combine_chunks()) for name in _ORDER]
     keys.append(_numbered_among_equals(keys))
     size = max_results if max_results is not None else max(len(points), 1)
     rows, token = paging.page(keys, [False] * len(keys), size, page_token, search)
-    return PagedList(map(_metric, from_arrow(MetricRow, points.take(pa.array(rows, pa.int64())))), token)
+    return PagedList(map(_metric, from_arrow(MetricRow, points.take(rows))), token)
 
 
 def _comparable(column: Any) -> Any:
