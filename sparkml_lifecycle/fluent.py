@@ -281,7 +281,7 @@ def search_runs(
     if experiment_names and experiment_ids:
         raise InvalidInput("Give either experiment_ids or experiment_names.")
     if experiment_names:
-        ids = [client.experiment_named(name).experiment_id for name in several(experiment_names)]
+        ids = [client.experiment_id_of(name) for name in several(experiment_names)]
     elif experiment_ids:
         ids = several(experiment_ids)
     elif search_all_experiments:

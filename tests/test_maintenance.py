@@ -13,6 +13,7 @@ from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import ViewType
 from sparkml_lifecycle.errors import NotFound
 from sparkml_lifecycle.lake import Lake, compaction
+from sparkml_lifecycle.lake.files import small_files
 from sparkml_lifecycle.maintenance import Removed
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow
@@ -226,7 +227,7 @@ def test_a_compaction_that_had_read_a_run_when_it_was_purged_leaves_nothing_of_i
             slow.append(maintenance.purge(client, [run_id]))
         return content
 
-    compaction.rewrite(points.storage, MetricRow, compaction.small_files, keep, points.summing)
+    compaction.rewrite(points.storage, MetricRow, small_files, keep, points.summing)
     assert slow[0].runs == (run_id,)
     assert holding(tmp_path / "lake", run_id, *SECRETS) == []
     assert client.get_run(other).data.metrics == {"m": 2.0}

@@ -526,7 +526,11 @@ class LifecycleClient:
         NotFound
             If there is none; the message has the nearest name.
         """
-        found = self.get_experiment_by_name(name)
+        return self._store.experiments.get(self.experiment_id_of(name))
+
+    def experiment_id_of(self, name: str) -> str:
+        """The id of an experiment by its name; :class:`NotFound` as in :meth:`experiment_named`."""
+        found = self._store.experiments.id_of(name)
         if found is None:
             raise NotFound(
                 f"There is no experiment {name!r} in the lake {self._uri!r}.{self._store.experiments.nearest(name)}"

@@ -6,38 +6,19 @@ delta-rs' own ``optimize.compact`` doubles every row when two processes run it a
 import json
 import random
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import forked
-from sparkml_lifecycle.lake.rows import Fold, Row, schema, stamped, statistics_columns
+from sparkml_lifecycle.lake.files import SMALL_BYTES, files_of, name_of_new, read, small_files, statistics, write
+from sparkml_lifecycle.lake.rows import Fold, Row, schema, stamped
 from sparkml_lifecycle.storage import Storage
 
 SumUp = Callable[[Any, str], bool]
-SMALL_BYTES = 8 * 1024 * 1024
 IDENTIFIER = "compactor"
 # what a pass holds in memory, in a process that may be training a model
 _PASS_BYTES, _PASS_ROWS = 8 * SMALL_BYTES, 1_000_000
-_LONG_TEXT = 64
-_ROW_GROUP = 65_536
-
-
-def files_of(handle: Any) -> list[dict[str, Any]]:
-    """The table's files, as (path, size_bytes, num_records, min.seq, max.seq); what a file's statistics do not say is None."""
-    import pyarrow as pa
-
-    if handle is None:
-        return []
-    adds = pa.table(handle.get_add_actions(flatten=True))
-    kept = [name for name in ("path", "size_bytes", "num_records", "min.seq", "max.seq") if name in adds.column_names]
-    return adds.select(kept).to_pylist()
-
-
-def small_files(handle: Any) -> list[dict[str, Any]]:
-    """The table's files below 8 MB."""
-    return [file for file in files_of(handle) if file["size_bytes"] < SMALL_BYTES]
 
 
 def no_summary() -> SumUp:
@@ -109,7 +90,7 @@ def rewrite(
             if not files:
                 return 0
             content = arranged(row_type, keep(_rows_of(storage, handle, files)))
-            path = f"part-00000-{uuid.uuid4()}-c000.zstd.parquet" if content.num_rows else ""
+            path = name_of_new() if content.num_rows else ""
             if path:
                 if not sum_up(content, path):
                     continue
@@ -159,68 +140,14 @@ def _rows_of(storage: Storage, handle: Any, files: list[dict[str, Any]]) -> Any:
 def _replace(
     storage: Storage, handle: Any, row_type: type[Row], files: list[dict[str, Any]], path: str, content: Any
 ) -> None:
-    import pyarrow.parquet as pq
     from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
     generation = (handle.transaction_version(IDENTIFIER) or 0) + 1
     now = int(time.time() * 1000)
     actions: list[Any] = []
     if path:
-        filesystem, place = storage.arrow(path)
-        pq.write_table(content, place, filesystem=filesystem, compression="zstd", row_group_size=_ROW_GROUP)
-        size = storage.stat(path)
-        statistics = json.dumps(_statistics(content, row_type))
-        actions = [AddAction(path, (size.size if size else 0) or 0, {}, now, False, statistics)]
+        size = write(storage, path, content)
+        actions = [AddAction(path, size, {}, now, False, json.dumps(statistics(content, row_type)))]
     actions += [RemoveAction(file["path"], False, now, file["size_bytes"], {}) for file in files]
     properties = CommitProperties(app_transactions=[Transaction(IDENTIFIER, generation)], max_commit_retries=100)
     handle.create_write_transaction(actions, "append", handle.schema(), commit_properties=properties)
-
-
-def read(storage: Storage, path: str, target: Any) -> Any:
-    """The rows of one file with the columns of an Arrow schema; what the file has not is null."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with _opened(storage, path) as file:
-        parquet = pq.ParquetFile(file)
-        there = set(parquet.schema_arrow.names)
-        part = parquet.read(columns=[name for name in target.names if name in there])
-    arrays = [
-        part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(part.num_rows, field.type)
-        for field in target
-    ]
-    return pa.Table.from_arrays(arrays, schema=target)
-
-
-def _opened(storage: Storage, path: str) -> Any:
-    import pyarrow as pa
-
-    if not storage.speaks_arrow:
-        return pa.BufferReader(storage.read_bytes(path))
-    filesystem, place = storage.arrow(path)
-    return filesystem.open_input_file(place)
-
-
-def _statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    least: dict[str, Any] = {}
-    most: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    for name in statistics_columns(row_type):
-        if name not in rows.column_names:
-            continue
-        column = rows[name]
-        nulls[name] = column.null_count
-        if column.null_count == len(column) or pa.types.is_boolean(column.type) or pa.types.is_binary(column.type):
-            continue
-        low, high = pc.min_max(column).as_py().values()
-        if pa.types.is_timestamp(column.type):
-            # milliseconds, cut, as delta-rs writes them; readers allow for that
-            low, high = (f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z" for moment in (low, high))
-        elif pa.types.is_string(column.type) and max(len(low), len(high)) > _LONG_TEXT:
-            # a cut text would no longer be a bound; none at all is always right
-            continue
-        least[name], most[name] = low, high
-    return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}

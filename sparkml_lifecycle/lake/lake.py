@@ -3,7 +3,9 @@
 import getpass
 import json
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,6 +19,7 @@ from sparkml_lifecycle.storage import Storage, open_storage
 
 FORMAT = 1
 _FILE = "lake.json"
+_PATIENCE = 20
 _ONE_WRITER = (
     "The storage of {uri!r} overwrites a commit that must be new (it ignores If-None-Match), so two writers would lose one another's rows. "
     "Use a storage with conditional writes, or let one process write the lake, the server, and say so there: "
@@ -87,6 +90,24 @@ class Lake:
                 self._tables[row_type] = Table(row_type, place, self.writer, self._prepare, fold)
             return self._tables[row_type]
 
+    def open_ahead(self, *row_types: type[Row]) -> None:
+        """Open several tables side by side where this thread has not read them yet; what fails is said when they are read."""
+        new = [table for table in map(self.table, row_types) if not table.is_open]
+        if len(new) < 2 or forked.is_forked():
+            return
+
+        def work(table: Table[Any]) -> None:
+            with suppress(StorageError, OSError):
+                table.open_ahead()
+
+        threads = [threading.Thread(target=work, args=(table,), name="sparkml-open", daemon=True) for table in new]
+        with suppress(RuntimeError):  # at the interpreter's end no thread starts any more
+            for thread in threads:
+                thread.start()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
     def query(self, sql: str, *row_types: type[Row]) -> Any:
         """An Arrow table of a query over several tables, by their names."""
         return read_again([self.table(row_type) for row_type in row_types], sql)
@@ -109,7 +130,7 @@ class Lake:
 
     def _check(self, for_writing: bool) -> bool:
         try:
-            said = json.loads(self.storage.read_bytes(_FILE))
+            said = json.loads(self._content())
             needed = said["min_writer" if for_writing else "min_reader"]
         except NotFound:
             if self.storage.is_local and self.storage.local_path.is_file():
@@ -131,6 +152,14 @@ class Lake:
         if for_writing and said.get("single_writer") and not self.storage.single_writer:
             raise StorageError(_ONE_WRITER.format(uri=self.storage.uri))
         return True
+
+    def _content(self) -> bytes:
+        # on Azure a file is there, and empty, while it is being written
+        for _ in range(_PATIENCE):
+            if content := self.storage.read_bytes(_FILE):
+                return content
+            time.sleep(0.1)
+        return b""
 
     def _prepare(self) -> None:
         with self._lock:

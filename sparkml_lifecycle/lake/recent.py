@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparkml_lifecycle.lake import compaction
+from sparkml_lifecycle.lake.files import files_of, read
 from sparkml_lifecycle.lake.rows import Row, schema
 from sparkml_lifecycle.storage import Storage
 
@@ -43,11 +43,17 @@ class Recent:
         self._lock = threading.Lock()
         self._paths: frozenset[str] = frozenset()
         self._rows: Any = None
+        self._last: tuple[int, Parts | None] = (-1, None)
 
     def parts(self, handle: Any) -> Parts:
         """The two parts of a table as a handle sees it."""
-        recent, since = divided(compaction.files_of(handle))
-        return Parts(self._read(frozenset(recent)), since)
+        version = -1 if handle is None else int(handle.version())
+        seen, parts = self._last
+        if parts is None or seen != version:
+            recent, since = divided(files_of(handle))
+            parts = Parts(self._read(frozenset(recent)), since)
+            self._last = version, parts
+        return parts
 
     def _read(self, paths: frozenset[str]) -> Any:
         import pyarrow as pa
@@ -74,9 +80,7 @@ class Recent:
         import pyarrow.dataset as ds
 
         if not self._storage.speaks_arrow:
-            return pa.concat_tables(
-                self._named(path, compaction.read(self._storage, path, self._schema)) for path in paths
-            )
+            return pa.concat_tables(self._named(path, read(self._storage, path, self._schema)) for path in paths)
         filesystem, _ = self._storage.arrow()
         # raw rows, no filter: nothing is left out by statistics
         files = ds.dataset([self._place(path) for path in paths], self._schema, format="parquet", filesystem=filesystem)

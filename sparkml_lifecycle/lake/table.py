@@ -13,10 +13,12 @@ from typing import Any, Generic, TypeVar
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
 from sparkml_lifecycle.lake import compaction, forked, log, order, rows
+from sparkml_lifecycle.lake.files import files_of, is_small, read, small_files
 from sparkml_lifecycle.lake.recent import Parts, Recent
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
 from sparkml_lifecycle.lake.sql import literal, name
+from sparkml_lifecycle.lake.tail import CHECKPOINT_EVERY, Tail
 from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.origin import readable
 from sparkml_lifecycle.storage import Storage, said
@@ -29,7 +31,7 @@ _ATTEMPTS = 12
 _OPENINGS = 5
 _ERASER = "eraser"
 _PROPERTIES = {
-    "delta.checkpointInterval": "50",
+    "delta.checkpointInterval": str(CHECKPOINT_EVERY),
     "delta.logRetentionDuration": "interval 10 minutes",
     "delta.setTransactionRetentionDuration": "interval 7 days",
 }
@@ -80,7 +82,7 @@ def read_again(tables: "Sequence[Table[Any]]", sql: str) -> Any:
 
 def commit_rows(handle: Any, data: Any, transactions: Sequence[tuple[str, int, int | None]]) -> None:
     """Append Arrow rows through ``handle`` in one commit, under identifiers with versions and times; the only place where rows become Delta."""
-    if isinstance(handle, forked.Handle):
+    if isinstance(handle, (forked.Handle, Tail)):
         return handle.append(data, transactions)
     from deltalake import write_deltalake
     from deltalake.transaction import CommitProperties, Transaction
@@ -125,8 +127,10 @@ class Table(Generic[R]):
         self._before_write = before_write
         self._lock = threading.RLock()
         self._handle: Any = None
+        self._tail: Tail | None = None
         # a handle for each reading thread: one that moves while another thread's query begins would show it two versions
         self._reading = threading.local()
+        self._ahead: list[Any] = []
         self._recent = Recent(row_type, storage)
         self._inode: int | None = None
         self._commits = self._last_seq = 0
@@ -143,6 +147,8 @@ class Table(Generic[R]):
         mine = self._reading
         mine.reads = getattr(mine, "reads", 0) + 1
         handle = getattr(mine, "handle", None) if mine.reads % _REOPEN_EVERY and not fresh else None
+        if handle is None and not fresh and self._ahead:
+            handle = self._taken_ahead()
         if handle is not None:
             try:
                 handle.update_incremental()
@@ -150,6 +156,25 @@ class Table(Generic[R]):
                 handle = None
         mine.handle = self._open() if handle is None else handle
         return Snapshot(self.row_type, mine.handle)
+
+    def open_ahead(self) -> None:
+        """Open the table and read its newest rows for a thread that is about to ask for its first :meth:`snapshot`."""
+        if self._ahead or (handle := self._open()) is None:
+            return
+        self._recent.parts(handle)
+        self._ahead.append(handle)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this thread has read the table before."""
+        return self._pid == os.getpid() and getattr(self._reading, "handle", None) is not None
+
+    def _taken_ahead(self) -> Any:
+        try:
+            return self._ahead.pop()
+        except IndexError:
+            # another thread was faster
+            return None
 
     def query(self, sql: str) -> Any:
         """An Arrow table of a query over this table, by its name."""
@@ -240,15 +265,15 @@ class Table(Generic[R]):
         kept = batch.rows if hasattr(batch.rows, "schema") else rows.one_per_key(self.row_type, batch.rows)
         self._settle()
 
-        def once(handle: Any) -> bool:
-            if batch.tried and self._count(
-                handle, f"writer = {literal(self.writer.id)} and seq = {literal(batch.seq)}"
-            ):
+        quick = erasures is None and not batch.tried
+
+        def once(end: Any) -> bool:
+            if batch.tried and self._count(end, f"writer = {literal(self.writer.id)} and seq = {literal(batch.seq)}"):
                 return True
-            if erasures not in (None, Snapshot(self.row_type, handle).version_of(_ERASER)):
+            if erasures is not None and erasures != Snapshot(self.row_type, end).version_of(_ERASER):
                 return False
             if batch.seq is None:
-                batch.seq = self._last_seq = order.next_seq(handle, self._last_seq)
+                batch.seq = self._last_seq = self._next_seq(end)
             batch.tried = True
             stamps: dict[str, Any] = {"by": self.writer.by, "writer": self.writer.id, "seq": batch.seq}
             if hasattr(kept, "schema"):
@@ -257,11 +282,11 @@ class Table(Generic[R]):
                 data = rows.to_arrow(self.row_type, kept, **stamps)
             # an erasure that is committed at the same time makes this fail, and then it is looked again
             fence = [] if erasures is None else [(_ERASER, erasures, None)]
-            commit_rows(handle, data, [(self.writer.id, batch.seq, int(time.time() * 1000)), *fence])
+            commit_rows(end, data, [(self.writer.id, batch.seq, int(time.time() * 1000)), *fence])
             return True
 
         with self._lock:
-            there = self._insist(once)
+            there = self._insist(once, quick)
             self._after_commit()
         return there
 
@@ -302,7 +327,7 @@ class Table(Generic[R]):
                 done = found
                 return
             change = decide(seen)
-            seq = order.next_seq(handle, self._last_seq)
+            seq = self._next_seq(handle)
             stamps = {"by": self.writer.by, "writer": self.writer.id, "seq": seq, "claim": claim}
             done = [replace(row, **stamps) for row in change.rows]  # type: ignore[arg-type]
             tried = True
@@ -329,7 +354,7 @@ class Table(Generic[R]):
 
     def uncovered(self, snapshot: Snapshot, covered: Collection[str]) -> list[dict[str, Any]]:
         """The files of a snapshot that no summary covers: their path, rows and smallest ``seq``."""
-        return [file for file in compaction.files_of(snapshot.handle) if file["path"] not in covered]
+        return [file for file in files_of(snapshot.handle) if file["path"] not in covered]
 
     def covered(self, fold: Snapshot | None = None) -> set[str]:
         """The names of the files of this table that are summed up, by a snapshot of the fold or by the fold as it is now."""
@@ -361,31 +386,32 @@ class Table(Generic[R]):
         sum_up = self.summing()
         seen = self.snapshot(fresh=True)
         for file in self.uncovered(seen, self.covered()):
-            if file["size_bytes"] >= compaction.SMALL_BYTES:
-                sum_up(compaction.read(self.storage, file["path"], rows.schema(self.row_type)), file["path"])
+            if not is_small(file["size_bytes"]):
+                sum_up(read(self.storage, file["path"], rows.schema(self.row_type)), file["path"])
 
     def _settle(self) -> None:
         """In a forked child, leave what belongs to the parent: its handles, which may not even be freed here, and its locks."""
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
-        self._left += [self._handle, self._reading]
-        self._handle, self._reading, self._lock = None, threading.local(), threading.RLock()
+        self._left += [self._handle, self._reading, self._ahead]
+        self._ahead = []
+        self._handle, self._tail, self._reading, self._lock = None, None, threading.local(), threading.RLock()
         self._recent = Recent(self.row_type, self.storage)
         self._commits = self._last_seq = 0
 
-    def _insist(self, once: Callable[[Any], T]) -> T:
+    def _insist(self, once: Callable[[Any], T], quick: bool = False) -> T:
         # a storage that cannot hold a lake stays so: that is not tried again
         self._before_write()
         attempt = 0
         while True:
             try:
-                return once(self._write_handle())
+                return once(self._end() if quick and not attempt else self._write_handle())
             except Exception as error:
                 if isinstance(error, LifecycleError) and not isinstance(error, StorageError):
                     raise
                 # whatever it says, the rows may be there: reopen, and `once` looks before it writes again
-                self._handle = None
+                self._handle = self._tail = None
                 if attempt == _ATTEMPTS - 1 or (attempt >= 3 and not _contention(error)):
                     if isinstance(error, StorageError):
                         raise
@@ -403,9 +429,25 @@ class Table(Generic[R]):
         except OSError:
             found = None
         if self._inode not in (None, found):
-            self._handle, self._reading = None, threading.local()
+            self._handle, self._tail, self._reading, self._ahead = None, None, threading.local(), []
             self._recent = Recent(self.row_type, self.storage)
         self._inode = found
+
+    def _next_seq(self, end: Any) -> int:
+        if isinstance(end, Tail):
+            return 1 + max(end.version, end.largest_seq, self._last_seq)
+        return order.next_seq(end, self._last_seq)
+
+    def _end(self) -> Any:
+        """What an append goes through: the tail of the log where there is one, else delta-rs' handle."""
+        self._look()
+        if self._tail is not None:
+            if self._tail.catch_up():
+                return self._tail
+            self._tail = self._handle = None
+        handle = self._write_handle()
+        self._tail = None if forked.is_forked() else Tail.of(self.storage, self.row_type, handle)
+        return self._tail or handle
 
     def _write_handle(self) -> Any:
         self._look()
@@ -464,14 +506,26 @@ class Table(Generic[R]):
         if forked.is_forked():
             # tidying goes on in other processes
             return
-        if self._commits % 10 == 0 and self._handle is not None:
-            small = len(compaction.small_files(self._handle))
+        if self._tail is not None and self._tail.asks_for_checkpoint:
+            self._tail.asks_for_checkpoint = False
+            self._tidy(self._checkpoint)
+        if self._commits % 10 == 0 and (self._tail or self._handle) is not None:
+            small = self._tail.small if self._tail is not None else len(small_files(self._handle))
             if small >= self._compact_at:
                 self._tidy(self.compact)
         if self._commits % _REOPEN_EVERY == 0:
-            self._tidy(lambda: log.clean(self.storage))
+            self._tidy(self._shorten_log)
 
-    def _tidy(self, work: Callable[[], Any]) -> None:
+    def _checkpoint(self) -> None:
+        if (handle := self._open()) is not None:
+            handle.create_checkpoint()
+
+    def _shorten_log(self) -> None:
+        log.clean(self.storage)
+        if (handle := self._open()) is not None:
+            handle.cleanup_metadata()
+
+    def _tidy(self, work: Callable[[], object]) -> None:
         from deltalake.exceptions import DeltaError
 
         try:

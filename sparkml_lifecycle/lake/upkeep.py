@@ -8,8 +8,10 @@ from typing import Any
 
 from sparkml_lifecycle.errors import LifecycleError, StorageError
 from sparkml_lifecycle.lake import compaction, log
+from sparkml_lifecycle.lake.files import files_of, read
 from sparkml_lifecycle.lake.table import Table
 from sparkml_lifecycle.storage import Storage, said
+from sparkml_lifecycle.storage.filesystem import is_part
 
 RETENTION_HOURS = 168
 _HALF_WRITTEN_HOURS = 1
@@ -142,7 +144,7 @@ def erase(table: Table[Any], column: str, value: str, fenced: bool = True) -> in
 
 def _drop_uncommitted(table: Table[Any], column: str, value: str) -> None:
     """Delete files with such a row that no version knows, as a killed compaction leaves them; one under way has lost its race."""
-    known = {file["path"] for file in compaction.files_of(table.snapshot(fresh=True).handle)}
+    known = {file["path"] for file in files_of(table.snapshot(fresh=True).handle)}
     for file in table.storage.list():
         if file.path.endswith(".parquet") and file.path not in known:
             try:
@@ -190,7 +192,7 @@ def _holds(storage: Storage, path: str, column: str, value: str) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = compaction.read(storage, path, pa.schema([pa.field(column, pa.string())]))[column]
+    found = read(storage, path, pa.schema([pa.field(column, pa.string())]))[column]
     return bool(pc.any(pc.equal(found, value)).as_py())
 
 
@@ -200,12 +202,13 @@ def _measure(table: Table[Any]) -> tuple[int, int, int] | None:
         return None
     files = [file for file in table.storage.list(recursive=True) if not file.is_dir]
     logs = sum(file.path.startswith("_delta_log/") for file in files)
-    return len(compaction.files_of(handle)), logs, sum(file.size or 0 for file in files)
+    return len(files_of(handle)), logs, sum(file.size or 0 for file in files)
 
 
 def _sweep(storage: Storage) -> None:
     # a killed commit leaves `00….json#1`, a killed checkpoint `….checkpoint.parquet#1`
     before = time.time() - 3600 * _HALF_WRITTEN_HOURS
     for file in storage.list("_delta_log"):
-        if "#" in file.path.rpartition("/")[2] and file.modified < before:
+        name = file.path.rpartition("/")[2]
+        if ("#" in name or is_part(name)) and file.modified < before:
             storage.delete(file.path)

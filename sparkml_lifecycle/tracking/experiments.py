@@ -118,8 +118,13 @@ class Experiments:
 
     def by_name(self, name: str) -> Experiment | None:
         """An experiment by its name, deleted ones included; None if there is none."""
-        found = [row for row in self.rows() if row.name == name and row.lifecycle_stage != LifecycleStage.REMOVED]
-        return self._entity(found[0], self._tags(found).get(found[0].experiment_id, {})) if found else None
+        found = self._named(name)
+        return self._entity(found, self._tags([found]).get(found.experiment_id, {})) if found else None
+
+    def id_of(self, name: str) -> str | None:
+        """The id of an experiment by its name, as :meth:`by_name` finds it."""
+        found = self._named(name)
+        return found.experiment_id if found else None
 
     def nearest(self, name: str) -> str:
         """A "did you mean" for a name that does not exist."""
@@ -176,6 +181,10 @@ class Experiments:
     def _current(self, where: Where, seen: Snapshot | None = None) -> list[ExperimentRow]:
         found = last_by(self._table.rows(where, snapshot=seen), ("experiment_id",), ("revision",))
         return from_arrow(ExperimentRow, found.sort_by("created"))
+
+    def _named(self, name: str) -> ExperimentRow | None:
+        there = (row for row in self.rows() if row.name == name and row.lifecycle_stage != LifecycleStage.REMOVED)
+        return next(there, None)
 
     def _tags(self, rows: Sequence[ExperimentRow]) -> dict[str, dict[str, str]]:
         owners = [f"experiment:{row.experiment_id}" for row in rows]

@@ -7,13 +7,20 @@ from typing import Any
 
 from sparkml_lifecycle.entities import ViewType
 from sparkml_lifecycle.errors import InvalidInput
-from sparkml_lifecycle.lake import Lake
+from sparkml_lifecycle.lake import Lake, Row
 from sparkml_lifecycle.tracking import names, paging, search, select
 from sparkml_lifecycle.tracking.fold import Latest
 from sparkml_lifecycle.tracking.logged import Logged, logged
 from sparkml_lifecycle.tracking.only import Only
+from sparkml_lifecycle.tracking.tables import InputRow, LatestMetricRow, MetricRow, ParamRow, RunRow, TagRow
 
 MAX_RESULTS = 50_000
+_TABLES: dict[str, tuple[type[Row], ...]] = {
+    "metric": (MetricRow, LatestMetricRow),
+    "param": (ParamRow,),
+    "tag": (TagRow,),
+    "dataset": (InputRow,),
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,10 @@ def page(lake: Lake, latest: Latest, query: Query, only: Only, named: frozenset[
     orders = [search.parse_order(clause) for clause in order_by]
     asked = (sorted(query.experiment_ids), query.filter_string, query.view, order_by, query.as_of)
     place = paging.place(query.page_token, asked)
+    kinds = {
+        field.kind for field in (*search.fields_of(wanted), *(order.field for order in orders), *(only.fields or ()))
+    }
+    lake.open_ahead(RunRow, *(one for kind, row in _TABLES.items() if only.everything or kind in kinds for one in row))
     asked_for = select.Asked(query.experiment_ids, wanted, orders, query.view, query.as_of, only.fields or (), named)
     selection = select.Selection(lake, latest, asked_for)
     rows, last = selection.page(query.max_results, place)

@@ -9,6 +9,7 @@ from sparkml_lifecycle.errors import InvalidInput
 
 MAX_KEY, MAX_PARAM, MAX_TAG, MAX_EXPERIMENT, MAX_DIGEST = 250, 6000, 8000, 500, 36
 MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
+_LEAST, _MOST = -(2**63), 2**63 - 1
 _KEY = re.compile(r"[\w.\-:/ ]+")
 
 
@@ -89,13 +90,15 @@ def check_all(what: str, given: Sequence[Any] | None, kind: type, *fields: str) 
 
 def check_whole(what: str, value: Any, cut: bool = False) -> int:
     """A whole number of 64 bits; ``cut`` takes one with a fraction too, and cuts that off."""
+    if type(value) is int and _LEAST <= value <= _MOST:
+        return value
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
         raise InvalidInput(f"{what} must be a whole number, found {value!r}.") from None
     if not cut and isinstance(value, float) and value != number:
         raise InvalidInput(f"{what} must be a whole number, found {value!r}.")
-    if not -(2**63) <= number < 2**63:
+    if not _LEAST <= number <= _MOST:
         raise InvalidInput(f"{what} does not fit 64 bits: {number}.")
     return number
 

@@ -29,7 +29,7 @@ def metric_row(
         dataset_name = names.check_value("metric", key, dataset_name, names.MAX_EXPERIMENT)
     if dataset_digest is not None:
         dataset_digest = names.check_value("metric", key, dataset_digest, names.MAX_EXPERIMENT)
-    return MetricRow(
+    return MetricRow.of(
         at=at,
         run_id=run_id,
         key=names.check_key("metric", key),

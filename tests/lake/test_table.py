@@ -53,7 +53,7 @@ def test_a_table_has_the_protocol_and_properties_that_everybody_reads(tmp_path):
     delta = DeltaTable(str(tmp_path / "points"))
     protocol, said = delta.protocol(), delta.metadata().configuration
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
-    assert said["delta.checkpointInterval"] == "50"
+    assert said["delta.checkpointInterval"] == "20"
     assert said["delta.logRetentionDuration"] == "interval 10 minutes"
     assert said["delta.setTransactionRetentionDuration"] == "interval 7 days"
     assert "value" not in said["delta.dataSkippingStatsColumns"].split(",")
@@ -62,6 +62,14 @@ def test_a_table_has_the_protocol_and_properties_that_everybody_reads(tmp_path):
     ]
     assert next(one["commitInfo"] for one in commit if "commitInfo" in one)["isBlindAppend"] is True
     assert all("lastUpdated" in one["txn"] for one in commit if "txn" in one)
+
+
+def test_a_lake_that_another_process_is_just_making_is_waited_for(tmp_path):
+    Lake(tmp_path).table(Point).append([point("a")])
+    content = (tmp_path / "lake.json").read_bytes()
+    (tmp_path / "lake.json").write_bytes(b"")
+    threading.Timer(0.3, (tmp_path / "lake.json").write_bytes, [content]).start()
+    assert Lake(tmp_path).table(Point).to_arrow().num_rows == 1
 
 
 def test_nan_and_infinity_come_back_beside_filters(tmp_path):

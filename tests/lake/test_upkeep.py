@@ -10,7 +10,9 @@ from deltalake import DeltaTable
 
 from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import Lake, compaction, upkeep
+from sparkml_lifecycle.lake.files import small_files
 from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.storage.filesystem import part
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import LatestMetricRow, MetricRow
 from tests.lake.points import Point, point
@@ -40,7 +42,7 @@ def test_a_rewrite_that_loses_its_race_starts_again_from_what_the_winner_left(po
     chosen = []
 
     def choose(handle):
-        found = compaction.small_files(handle)
+        found = small_files(handle)
         chosen.append(len(found))
         if len(chosen) == 1:
             # a rival is quicker, and a writer goes on
@@ -58,7 +60,7 @@ def test_a_rewrite_whose_files_were_taken_starts_again(points, tmp_path):
     chosen = []
 
     def choose(handle):
-        found = compaction.small_files(handle)
+        found = small_files(handle)
         chosen.append(len(found))
         if len(chosen) == 1:
             rival = Lake(tmp_path).table(Point)
@@ -90,9 +92,7 @@ def test_a_rewrite_that_never_wins_says_so_and_changes_nothing(points, tmp_path,
 
     monkeypatch.setattr(compaction, "_replace", refuse)
     with pytest.raises(OSError, match="read-only"):
-        compaction.rewrite(
-            points.storage, Point, compaction.small_files, lambda content: content, compaction.no_summary, 2
-        )
+        compaction.rewrite(points.storage, Point, small_files, lambda content: content, compaction.no_summary, 2)
     assert keys(tmp_path) == list("01234")
 
 
@@ -126,6 +126,7 @@ def test_a_vacuum_leaves_what_an_older_version_needs_for_as_long_as_it_was_told(
 def test_what_killed_commits_left_goes_after_an_hour(points, tmp_path):
     logs = tmp_path / "points/_delta_log"
     left = [logs / f"00000000000000000009.{end}" for end in ("json#1", "checkpoint.parquet#2")]
+    left.append(logs / part("00000000000000000009.json"))
     orphan = tmp_path / "points/part-00000-orphan.snappy.parquet"
     for path in (*left, orphan):
         path.write_bytes(b"half")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sparkml_lifecycle.data import from_pandas
 from sparkml_lifecycle.entities import DatasetInput, InputTag, ViewType
 from sparkml_lifecycle.errors import FilterError, InvalidInput
-from sparkml_lifecycle.lake import Lake, compaction, recent
+from sparkml_lifecycle.lake import Lake, files, recent
 from sparkml_lifecycle.tracking.finding import Query
 from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.search import And, Comparison, Field, Or, parse
@@ -383,7 +383,7 @@ def test_nothing_logged_is_an_empty_table(store):
 
 def test_a_search_reads_no_history_once_it_is_folded(store, monkeypatch):
     # files of 200 rows count as large ones here
-    monkeypatch.setattr(compaction, "SMALL_BYTES", 2000)
+    monkeypatch.setattr(files, "SMALL_BYTES", 2000)
     monkeypatch.setattr(recent, "_MOST_ROWS_OF_A_FILE", 50)
     experiment = store.experiments.create("e")
     for _ in range(3):
@@ -395,7 +395,7 @@ def test_a_search_reads_no_history_once_it_is_folded(store, monkeypatch):
     # files that are too large to be compacted are folded where they lie
     points.compact()
     assert not points.uncovered(points.snapshot(), points.covered())
-    for file in compaction.files_of(points.snapshot().handle):
+    for file in files.files_of(points.snapshot().handle):
         points.storage.delete(file["path"])
     assert len(store.search_runs(Query([experiment], "metrics.m >= 199 and metrics.m.min = 0"))) == 3
     assert parse("metrics.m > 1")

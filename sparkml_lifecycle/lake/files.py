@@ -1,0 +1,104 @@
+"""The data files of a table: which there are, what is in them, and a new one."""
+
+import uuid
+from typing import Any
+
+from sparkml_lifecycle.lake.rows import Row, statistics_columns
+from sparkml_lifecycle.storage import Storage
+
+SMALL_BYTES = 8 * 1024 * 1024
+_LONG_TEXT = 64
+_ROW_GROUP = 65_536
+_FEW_ROWS = 10_000
+
+
+def files_of(handle: Any) -> list[dict[str, Any]]:
+    """The table's files, as (path, size_bytes, num_records, min.seq, max.seq); what a file's statistics do not say is None."""
+    import pyarrow as pa
+
+    if handle is None:
+        return []
+    adds = pa.table(handle.get_add_actions(flatten=True))
+    kept = [name for name in ("path", "size_bytes", "num_records", "min.seq", "max.seq") if name in adds.column_names]
+    return adds.select(kept).to_pylist()
+
+
+def is_small(size: int | None) -> bool:
+    """Whether a file of that many bytes is one that compaction puts together with others."""
+    return (size or 0) < SMALL_BYTES
+
+
+def small_files(handle: Any) -> list[dict[str, Any]]:
+    """The table's files below 8 MB."""
+    return [file for file in files_of(handle) if is_small(file["size_bytes"])]
+
+
+def name_of_new() -> str:
+    """The name of a file that nobody has written yet."""
+    return f"part-00000-{uuid.uuid4()}-c000.zstd.parquet"
+
+
+def write(storage: Storage, path: str, content: Any) -> int:
+    """Write rows as a file; returns its size in bytes."""
+    import pyarrow.parquet as pq
+
+    filesystem, place = storage.arrow(path)
+    # in a file that is read whole or not at all, dictionaries and statistics only take time, a quarter of writing and reading it
+    worth = content.num_rows > _FEW_ROWS
+    pq.write_table(
+        content, place, filesystem=filesystem, compression="zstd", row_group_size=_ROW_GROUP,
+        use_dictionary=worth, write_statistics=worth,
+    )  # fmt: skip
+    written = storage.stat(path)
+    return (written.size if written else 0) or 0
+
+
+def read(storage: Storage, path: str, target: Any) -> Any:
+    """The rows of one file with the columns of an Arrow schema; what the file has not is null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with _opened(storage, path) as file:
+        parquet = pq.ParquetFile(file)
+        there = set(parquet.schema_arrow.names)
+        part = parquet.read(columns=[name for name in target.names if name in there])
+    arrays = [
+        part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(part.num_rows, field.type)
+        for field in target
+    ]
+    return pa.Table.from_arrays(arrays, schema=target)
+
+
+def _opened(storage: Storage, path: str) -> Any:
+    import pyarrow as pa
+
+    if not storage.speaks_arrow:
+        return pa.BufferReader(storage.read_bytes(path))
+    filesystem, place = storage.arrow(path)
+    return filesystem.open_input_file(place)
+
+
+def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
+    """What the log says of a file with these rows: their number, and of columns that are no floats the bounds and nulls."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    least: dict[str, Any] = {}
+    most: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    for name in statistics_columns(row_type):
+        if name not in rows.column_names:
+            continue
+        column = rows[name]
+        nulls[name] = column.null_count
+        if column.null_count == len(column) or pa.types.is_boolean(column.type) or pa.types.is_binary(column.type):
+            continue
+        low, high = pc.min_max(column).as_py().values()
+        if pa.types.is_timestamp(column.type):
+            # milliseconds, cut, as delta-rs writes them; readers allow for that
+            low, high = (f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z" for moment in (low, high))
+        elif pa.types.is_string(column.type) and max(len(low), len(high)) > _LONG_TEXT:
+            # a cut text would no longer be a bound; none at all is always right
+            continue
+        least[name], most[name] = low, high
+    return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}

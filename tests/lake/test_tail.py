@@ -1,0 +1,220 @@
+"""Appends that go past delta-rs, beside those that go through it."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, Field
+from deltalake.schema import PrimitiveType
+
+from sparkml_lifecycle.errors import StorageError
+from sparkml_lifecycle.lake import Lake, files, rows, tail
+from sparkml_lifecycle.lake import table as table_module
+from sparkml_lifecycle.lake.tail import Tail
+from tests.lake.points import Point, point
+
+NOW = int(time.time() * 1000)
+
+
+@pytest.fixture
+def points(tmp_path):
+    return Lake(tmp_path).table(Point)
+
+
+def handle_of(table):
+    return DeltaTable(table.storage.delta_uri)
+
+
+def tail_of(table):
+    return Tail.of(table.storage, Point, handle_of(table))
+
+
+def data(key, seq=1, value=0.5):
+    return rows.to_arrow(Point, [point(key, value)], by="me", writer="w" * 32, seq=seq)
+
+
+def keys(table):
+    return sorted(pa.table(DeltaTable(table.storage.delta_uri).to_pyarrow_dataset().to_table())["key"].to_pylist())
+
+
+def commits(table):
+    return [
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in sorted((table.storage.local_path / "_delta_log").glob("*.json"))
+    ]
+
+
+def test_the_log_says_of_a_file_what_delta_rs_would_say(points):
+    points.append([point("first")])
+    content = data("é", seq=7, value=float("nan"))
+    tail_of(points).append(content, [("w" * 32, 7, NOW)])
+    table_module.commit_rows(handle_of(points), content, [("w" * 32, 8, NOW)])
+    ours, theirs = commits(points)[-2:]
+
+    def of(commit, kind):
+        return next(action[kind] for action in commit if kind in action)
+
+    assert json.loads(of(ours, "add")["stats"]) == json.loads(of(theirs, "add")["stats"])
+    assert {"partitionValues": {}, "dataChange": True}.items() <= of(ours, "add").items()
+    assert of(ours, "txn") == {"appId": "w" * 32, "version": 7, "lastUpdated": NOW}
+    assert of(ours, "commitInfo")["isBlindAppend"] is of(theirs, "commitInfo")["isBlindAppend"] is True
+    assert DeltaTable(points.storage.delta_uri).transaction_version("w" * 32) == 8
+
+
+def test_a_local_append_goes_through_the_tail_and_no_claim_does(points, monkeypatch):
+    appended = []
+    append = Tail.append
+
+    def counted(self, *arguments):
+        appended.append(self.version)
+        append(self, *arguments)
+
+    monkeypatch.setattr(Tail, "append", counted)
+    for number in range(3):
+        points.append([point(str(number))])
+    assert appended == [0, 1, 2]
+    assert keys(points) == ["0", "1", "2"]
+
+
+def test_four_threads_through_tails_and_two_through_delta_rs_keep_every_row_once(points):
+    points.append([point("first")])
+    failed = []
+
+    def by_tail(name):
+        mine = tail_of(points)
+        for number in range(25):
+            assert mine.catch_up()
+            mine.append(data(f"{name}-{number}"), [(name, number, None)])
+
+    def by_delta_rs(name):
+        for number in range(25):
+            table_module.commit_rows(handle_of(points), data(f"{name}-{number}"), [(name, number, None)])
+
+    def tried(work, name):
+        try:
+            work(name)
+        except BaseException as error:
+            failed.append(error)
+
+    named = [(by_tail, f"t{n}") for n in range(4)] + [(by_delta_rs, f"d{n}") for n in range(2)]
+    threads = [threading.Thread(target=tried, args=one) for one in named]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert keys(points) == sorted(["first", *(f"{name}-{number}" for _, name in named for number in range(25))])
+
+
+def test_a_tail_sees_the_seq_and_the_files_of_others(points):
+    points.append([point("a")])
+    mine = tail_of(points)
+    other = tail_of(points)
+    other.append(data("b", seq=90), [("w" * 32, 90, None)])
+    assert mine.catch_up()
+    assert (mine.version, mine.largest_seq, mine.small) == (other.version, 90, 2)
+    Lake(points.storage.uri.removesuffix("/points")).table(Point).compact()
+    assert mine.catch_up()
+    assert mine.small == 1
+    points.append([point("c")])
+    assert points.to_arrow()["seq"].to_pylist().count(91) == 1
+
+
+def test_a_checkpoint_is_made_where_it_is_due(points):
+    for number in range(22):
+        points.append([point(str(number))])
+    log = points.storage.local_path / "_delta_log"
+    assert len(list(log.glob("*.checkpoint.parquet"))) == 1
+    assert len(keys(points)) == 22
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_commit_below_a_shortened_log_is_not_taken_for_one_that_counts(points, monkeypatch, when):
+    points.append([point("a")])
+    stale, link = tail_of(points), tail.link_new
+    assert stale.catch_up()
+
+    def others_go_on():
+        for number in range(3):
+            handle = handle_of(points)
+            table_module.commit_rows(handle, data(f"other-{number}"), [("o", number, None)])
+        handle_of(points).create_checkpoint()
+        log = points.storage.local_path / "_delta_log"
+        for path in sorted(log.glob("*.json"))[:-1]:
+            path.unlink()
+
+    def link_late(*arguments):
+        if link_late.first:
+            link_late.first = False
+            others_go_on()
+        return link(*arguments)
+
+    link_late.first = when == "meanwhile"
+    if when == "before":
+        others_go_on()
+        assert not stale.catch_up()
+    monkeypatch.setattr(tail, "link_new", link_late)
+    with pytest.raises(StorageError, match="was shortened under a commit"):
+        stale.append(data("mine", seq=9), [("w" * 32, 9, None)])
+    points._tail, points._handle = tail_of(points), None
+    if when == "meanwhile":
+        link_late.first = True
+    points.append([point("counts")])
+    assert keys(points) == sorted(["a", "counts", *["other-0", "other-1", "other-2"] * (1 + (when == "meanwhile"))])
+
+
+def test_a_table_that_was_changed_by_others_is_opened_anew(points):
+    points.append([point("a")])
+    mine = tail_of(points)
+    handle_of(points).alter.add_columns([Field("extra", PrimitiveType("string"))])
+    assert not mine.catch_up()
+    points.append([point("b")])
+    assert keys(points) == ["a", "b"]
+
+
+def test_what_this_writer_does_not_know_is_left_to_delta_rs(points):
+    points.append([point("a")])
+    handle_of(points).alter.add_constraint({"named": "key != 'x'"})
+    assert tail_of(points) is None
+    points.append([point("b")])
+    with pytest.raises(StorageError, match="validation check"):
+        points.append([point("x")])
+    assert keys(points) == ["a", "b"]
+
+
+def test_what_could_not_be_written_leaves_no_file(points, monkeypatch):
+    points.append([point("a")])
+    mine = tail_of(points)
+    before = set(os.listdir(points.storage.local_path))
+
+    def full(storage, path, content):
+        (storage.local_path / path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tail, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        mine.append(data("b"), [("w" * 32, 1, None)])
+    assert set(os.listdir(points.storage.local_path)) == before
+
+
+def test_a_table_that_was_removed_and_made_anew_is_noticed(points):
+    points.append([point("a")])
+    shutil.rmtree(points.storage.local_path)
+    other = Lake(points.storage.uri.removesuffix("/points")).table(Point)
+    other.append([point("b")])
+    points.append([point("c")])
+    assert keys(points) == ["b", "c"]
+
+
+def test_long_and_odd_values_have_statistics_that_are_true(points):
+    content = pa.concat_tables([data("a"), data("k" * 5000)])
+    said = files.statistics(content, Point)
+    assert "key" not in said["maxValues"]
+    assert said["nullCount"]["key"] == 0
+    assert "value" not in said["minValues"]
+    assert datetime.fromisoformat(said["minValues"]["at"]) <= content["at"][0].as_py().astimezone(UTC)
