@@ -19,6 +19,8 @@ SumUp = Callable[[Any, str], bool]
 IDENTIFIER = "compactor"
 # what a pass holds in memory, in a process that may be training a model
 _PASS_BYTES, _PASS_ROWS = 8 * SMALL_BYTES, 1_000_000
+# how many times the rows beside it a file may have, to be rewritten with them in passing
+_MUCH, _WORTH_IT = 4, 10
 
 
 def no_summary() -> SumUp:
@@ -30,6 +32,7 @@ def compact(storage: Storage, row_type: type[Row], summing: Callable[[], SumUp] 
     """Rewrite the small files of a table, a million rows at a time, as one each; returns how many files were replaced.
 
     What a concurrent writer appends stays as it is. What a lost race wrote is never read and removed by maintenance.
+    :func:`gather` does less and is done in passing.
 
     Parameters
     ----------
@@ -43,6 +46,14 @@ def compact(storage: Storage, row_type: type[Row], summing: Callable[[], SumUp] 
     while replaced := rewrite(storage, row_type, _of_one_pass, lambda content: content, summing):
         count += replaced
     return count
+
+
+def gather(storage: Storage, row_type: type[Row], summing: Callable[[], SumUp] = no_summary) -> int:
+    """Rewrite the newest small files as one, and what earlier calls made of others only where it is not much beside them.
+
+    So a row is rewritten as often as a tree of its table is high, not at every call.
+    """
+    return rewrite(storage, row_type, _newest, lambda content: content, summing)
 
 
 def rewrite(
@@ -117,6 +128,19 @@ def arranged(row_type: type[Row], content: Any) -> Any:
         content = pa.concat_tables([stamped(row_type, summary, **stamps), markers.cast(schema(row_type))])
     by = row_type.SORTED_BY or row_type.KEY
     return content.sort_by([(name, "ascending") for name in by]) if by else content
+
+
+def _newest(handle: Any) -> list[dict[str, Any]]:
+    picked: list[dict[str, Any]] = []
+    rows = 0
+    for file in sorted(small_files(handle), key=lambda file: (file.get("max.seq") or 0, file["path"]), reverse=True):
+        mine = file.get("num_records") or 0
+        if len(picked) > 1 and (mine > _MUCH * rows or rows + mine > _PASS_ROWS):
+            break
+        picked.append(file)
+        rows += mine
+    # who lost the race against another compaction finds little left to do
+    return picked if len(picked) >= _WORTH_IT else []
 
 
 def _of_one_pass(handle: Any) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sparkml_lifecycle.lake.rows import Row, statistics_columns
+from sparkml_lifecycle.lake.rows import Row, moment_of, statistics_columns
 from sparkml_lifecycle.storage import Storage
 
 SMALL_BYTES = 8 * 1024 * 1024
@@ -14,13 +14,18 @@ _FEW_ROWS = 10_000
 
 def files_of(handle: Any) -> list[dict[str, Any]]:
     """The table's files, as (path, size_bytes, num_records, min.seq, max.seq); what a file's statistics do not say is None."""
-    import pyarrow as pa
-
     if handle is None:
         return []
-    adds = pa.table(handle.get_add_actions(flatten=True))
-    kept = [name for name in ("path", "size_bytes", "num_records", "min.seq", "max.seq") if name in adds.column_names]
-    return adds.select(kept).to_pylist()
+    adds = handle.get_add_actions(flatten=True)
+    there = set(adds.schema.names)
+    kept = [name for name in ("path", "size_bytes", "num_records", "min.seq", "max.seq") if name in there]
+    columns = [adds.column(name).to_pylist() for name in kept]
+    return [dict(zip(kept, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def largest_seq(handle: Any) -> int:
+    """The largest ``seq`` of a table's rows, by the statistics of its files."""
+    return max((file.get("max.seq") or 0 for file in files_of(handle)), default=0)
 
 
 def is_small(size: int | None) -> bool:
@@ -93,10 +98,12 @@ def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
         nulls[name] = column.null_count
         if column.null_count == len(column) or pa.types.is_boolean(column.type) or pa.types.is_binary(column.type):
             continue
-        low, high = pc.min_max(column).as_py().values()
-        if pa.types.is_timestamp(column.type):
+        is_time = pa.types.is_timestamp(column.type)
+        low, high = pc.min_max(column.cast(pa.int64()) if is_time else column).as_py().values()
+        if is_time:
             # milliseconds, cut, as delta-rs writes them; readers allow for that
-            low, high = (f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z" for moment in (low, high))
+            moments = (moment_of(low), moment_of(high))
+            low, high = (f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z" for moment in moments)
         elif pa.types.is_string(column.type) and max(len(low), len(high)) > _LONG_TEXT:
             # a cut text would no longer be a bound; none at all is always right
             continue

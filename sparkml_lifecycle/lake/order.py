@@ -16,20 +16,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def next_seq(handle: Any, last: int) -> int:
-    """One more than whatever could have been read: the handle's version, its files' ``seq`` and the writer's own last."""
-    return 1 + max(handle.version(), largest_seq(handle), last)
-
-
-def largest_seq(handle: Any) -> int:
-    """The largest ``seq`` of a table's rows, by the statistics of its files."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    adds = pa.table(handle.get_add_actions(flatten=True))
-    return (pc.max(adds["max.seq"]).as_py() if "max.seq" in adds.column_names else None) or 0
-
-
 def latest(table: Any, key: Sequence[str], *, first: bool = False) -> Any:
     """The rows of an Arrow table that count: of each key the one with the largest (seq, at, writer), or the smallest.
 

@@ -5,17 +5,21 @@ file of a table is therefore read here, and DataFusion reads the rest; ``seq`` d
 """
 
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sparkml_lifecycle.lake.files import files_of, read
-from sparkml_lifecycle.lake.rows import Row, schema
+from sparkml_lifecycle.lake.rows import Row, array, empty, schema
 from sparkml_lifecycle.storage import Storage
 
 _MOST_ROWS_OF_A_FILE, _MOST_ROWS = 50_000, 200_000
 _AFTER_ALL = 2**62
+# of answers to queries over the older rows of one table
+_MOST_BYTES, _LONG = 64 * 2**20, 100_000
 _FILE = "__filename"
+_WORTH_A_DATA_SET = 4
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,13 @@ class Parts:
         The rows of the newest files.
     since : int or None
         All other rows have at most this ``seq``; None where there are none.
+    older : frozenset of str
+        The paths of the files with the other rows.
     """
 
     recent: Any
     since: int | None
+    older: frozenset[str]
 
 
 class Recent:
@@ -44,16 +51,37 @@ class Recent:
         self._paths: frozenset[str] = frozenset()
         self._rows: Any = None
         self._last: tuple[int, Parts | None] = (-1, None)
+        self._older: frozenset[str] = frozenset()
+        self._answers: OrderedDict[str, Any] = OrderedDict()
 
     def parts(self, handle: Any) -> Parts:
         """The two parts of a table as a handle sees it."""
         version = -1 if handle is None else int(handle.version())
         seen, parts = self._last
         if parts is None or seen != version:
-            recent, since = divided(files_of(handle))
-            parts = Parts(self._read(frozenset(recent)), since)
+            files = files_of(handle)
+            recent, since = divided(files)
+            older = frozenset(file["path"] for file in files).difference(recent)
+            parts = Parts(self._read(frozenset(recent)), since, older)
             self._last = version, parts
         return parts
+
+    def older(self, parts: Parts, sql: str, read: Callable[[str], Any]) -> Any:
+        """What a query over the older rows gives; the last ones are remembered until a compaction makes other files of them."""
+        with self._lock:
+            if parts.older != self._older:
+                self._older = parts.older
+                self._answers.clear()
+            if sql in self._answers:
+                self._answers.move_to_end(sql)
+                return self._answers[sql]
+        found = read(sql)
+        with self._lock:
+            if parts.older == self._older and found.nbytes <= _MOST_BYTES and len(sql) < _LONG:
+                self._answers[sql] = found
+                while sum(one.nbytes for one in self._answers.values()) > _MOST_BYTES:
+                    self._answers.popitem(last=False)
+        return found
 
     def _read(self, paths: frozenset[str]) -> Any:
         import pyarrow as pa
@@ -70,17 +98,19 @@ class Recent:
                 parts.append(self._load(new))
             self._rows = pa.concat_tables(parts) if parts else None
             self._paths = paths
-            return self._schema.empty_table() if self._rows is None else self._rows.drop_columns([_FILE])
+            return empty(self._schema) if self._rows is None else self._rows.drop_columns([_FILE])
 
     def _place(self, path: str) -> str:
         return str(self._storage.arrow(path)[1])
 
     def _load(self, paths: Sequence[str]) -> Any:
         import pyarrow as pa
+
+        # a data set's import brings pandas along
+        if not self._storage.speaks_arrow or len(paths) < _WORTH_A_DATA_SET:
+            return pa.concat_tables(self._named(path, read(self._storage, path, self._schema)) for path in paths)
         import pyarrow.dataset as ds
 
-        if not self._storage.speaks_arrow:
-            return pa.concat_tables(self._named(path, read(self._storage, path, self._schema)) for path in paths)
         filesystem, _ = self._storage.arrow()
         # raw rows, no filter: nothing is left out by statistics
         files = ds.dataset([self._place(path) for path in paths], self._schema, format="parquet", filesystem=filesystem)
@@ -90,7 +120,7 @@ class Recent:
     def _named(self, path: str, rows: Any) -> Any:
         import pyarrow as pa
 
-        return rows.append_column(_FILE, pa.array([self._place(path)] * len(rows), pa.string()))
+        return rows.append_column(_FILE, array(pa.string(), [self._place(path)] * len(rows)))
 
 
 def divided(files: Sequence[dict[str, Any]]) -> tuple[list[str], int | None]:

@@ -6,12 +6,13 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from sparkml_lifecycle.errors import InvalidInput
 
 R = TypeVar("R", bound="Row")
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _ALLOWED = (str, int, float, bool, bytes, datetime)
 _REWRITE = {
     "list": "str holding JSON, or a row for each item",
@@ -189,7 +190,7 @@ def to_arrow(row_type: type[R], rows: Sequence[R], **replaced: Any) -> Any:
     arrays = []
     for field in kept:
         if field.name in replaced:
-            arrays.append(pa.repeat(pa.scalar(replaced[field.name], field.type), len(rows)))
+            arrays.append(_array(row_type, field, [replaced[field.name]] * len(rows)))
         else:
             arrays.append(_array(row_type, field, values.get(field.name, ())))
     return pa.Table.from_arrays(arrays, schema=kept)
@@ -223,6 +224,31 @@ def stamped(row_type: type[Row], table: Any, **stamps: Any) -> Any:
     return pa.Table.from_arrays(arrays, schema=schema(row_type))
 
 
+def array(kind: Any, values: Sequence[Any]) -> Any:
+    """Python values as an Arrow array of a column's type.
+
+    pyarrow itself imports pandas, a third of a second, as soon as it is given a list.
+    """
+    import pyarrow as pa
+    from arro3.core import Array, DataType
+
+    made = {
+        pa.string(): DataType.utf8(), pa.int64(): DataType.int64(), pa.float64(): DataType.float64(),
+        pa.bool_(): DataType.bool(), pa.binary(): DataType.binary(),
+    }  # fmt: skip
+    if pa.types.is_timestamp(kind):
+        values = [value if value is None else (value - _EPOCH) // _MICROSECOND for value in values]
+        return pa.array(Array(values, DataType.int64())).cast(kind)
+    return pa.array(Array(values, made[kind]))
+
+
+def empty(arrow_schema: Any) -> Any:
+    """An Arrow table without rows."""
+    import pyarrow as pa
+
+    return pa.Table.from_arrays([array(field.type, []) for field in arrow_schema], schema=arrow_schema)
+
+
 def _array(row_type: type[Row], field: Any, values: Sequence[Any]) -> Any:
     import pyarrow as pa
 
@@ -231,21 +257,36 @@ def _array(row_type: type[Row], field: Any, values: Sequence[Any]) -> Any:
             f"{row_type.__name__}.{field.name}: a time without a zone. Give datetime.now(UTC) or .astimezone(UTC)."
         )
     try:
-        array = pa.array(values, type=field.type)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        made = array(field.type, values)
+    except (TypeError, OverflowError, UnicodeEncodeError) as error:
         raise InvalidInput(
             f"{row_type.__name__}.{field.name}: a value does not fit a column of {field.type} ({type(error).__name__})."
         ) from None
-    if array.null_count and not field.nullable:
+    if made.null_count and not field.nullable:
         raise InvalidInput(f"{row_type.__name__}.{field.name} is None, but its annotation has no '| None'.")
-    return array
+    return made
 
 
 def from_arrow(row_type: type[R], table: Any) -> list[R]:
     """Rows out of an Arrow table that has at least the class's columns."""
     names = [column.name for column in columns(row_type)]
-    values = [table[name].to_pylist() for name in names]
+    values = [_values(table[name]) for name in names]
     return [row_type(**dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
+
+
+def _values(column: Any) -> list[Any]:
+    import pyarrow as pa
+
+    if not pa.types.is_timestamp(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    # pyarrow imports pandas for a time too
+    return [value if value is None else moment_of(value) for value in column.cast(pa.int64()).to_pylist()]
+
+
+def moment_of(microseconds: int) -> datetime:
+    """Microseconds since 1970 as a time in UTC."""
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def one_per_key(row_type: type[R], rows: Sequence[R]) -> list[R]:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
 from sparkml_lifecycle.lake import compaction, forked, log, order, rows
-from sparkml_lifecycle.lake.files import files_of, is_small, read, small_files
+from sparkml_lifecycle.lake.files import files_of, is_small, largest_seq, read, small_files
 from sparkml_lifecycle.lake.recent import Parts, Recent
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
@@ -25,7 +25,7 @@ from sparkml_lifecycle.storage import Storage, said
 
 T = TypeVar("T")
 _REOPEN_EVERY = 50
-_COMPACT_AT = 100
+_COMPACT_AT = 50
 _COMMIT_RETRIES = 100
 _ATTEMPTS = 12
 _OPENINGS = 5
@@ -183,7 +183,7 @@ class Table(Generic[R]):
     def rows(self, where: Where, columns: Sequence[str] | None = None, snapshot: Snapshot | None = None) -> Any:
         """The rows that fit, as an Arrow table of ``columns`` (all where not given)."""
         if where.is_nothing:
-            return rows.schema(self.row_type).empty_table().select(columns or rows.schema(self.row_type).names)
+            return rows.empty(rows.schema(self.row_type)).select(columns or rows.schema(self.row_type).names)
         if snapshot is not None:
             return self._rows_at(snapshot, where, columns)
         try:
@@ -218,7 +218,8 @@ class Table(Generic[R]):
         if parts.since is not None:
             picked = ", ".join(map(name, dict.fromkeys([*names, *where.columns])))
             sql = f"select {picked} from {name(self.row_type.TABLE)} where {where.sql()} and seq <= {parts.since}"
-            found.append(where.of(snapshot.query(sql)).select(names).cast(found[0].schema))
+            older = self._recent.older(parts, sql, snapshot.query)
+            found.append(where.of(older).select(names).cast(found[0].schema))
         return pa.concat_tables(found)
 
     def to_arrow(self, as_of: datetime | None = None) -> Any:
@@ -295,7 +296,7 @@ class Table(Generic[R]):
 
         def once(handle: Any) -> None:
             times = Snapshot(self.row_type, handle).version_of(_ERASER)
-            commit_rows(handle, rows.schema(self.row_type).empty_table(), [(_ERASER, times + 1, None)])
+            commit_rows(handle, rows.empty(rows.schema(self.row_type)), [(_ERASER, times + 1, None)])
 
         with self._lock:
             self._insist(once)
@@ -343,11 +344,15 @@ class Table(Generic[R]):
             self._after_commit()
         return done
 
-    def compact(self) -> int:
-        """Rewrite the small files as one, and sum up what no summary covers yet; returns how many small files there were."""
+    def compact(self, in_passing: bool = False) -> int:
+        """Rewrite the small files as one, and sum up what no summary covers yet; returns how many small files there were.
+
+        ``in_passing`` only the newest of them, see :func:`sparkml_lifecycle.lake.compaction.gather`.
+        """
         if self._open() is None:
             return 0
-        count = compaction.compact(self.storage, self.row_type, self.summing)
+        put_together = compaction.gather if in_passing else compaction.compact
+        count = put_together(self.storage, self.row_type, self.summing)
         if self.fold is not None:
             self._fold_the_rest()
         return count
@@ -434,9 +439,10 @@ class Table(Generic[R]):
         self._inode = found
 
     def _next_seq(self, end: Any) -> int:
-        if isinstance(end, Tail):
-            return 1 + max(end.version, end.largest_seq, self._last_seq)
-        return order.next_seq(end, self._last_seq)
+        """One more than whatever could have been read: the version, the ``seq`` of the table's rows and the writer's own last."""
+        is_tail = isinstance(end, Tail)
+        seen = (end.version, end.largest_seq) if is_tail else (int(end.version()), largest_seq(end))
+        return 1 + max(*seen, self._last_seq)
 
     def _end(self) -> Any:
         """What an append goes through: the tail of the log where there is one, else delta-rs' handle."""
@@ -512,7 +518,7 @@ class Table(Generic[R]):
         if self._commits % 10 == 0 and (self._tail or self._handle) is not None:
             small = self._tail.small if self._tail is not None else len(small_files(self._handle))
             if small >= self._compact_at:
-                self._tidy(self.compact)
+                self._tidy(lambda: self.compact(in_passing=True))
         if self._commits % _REOPEN_EVERY == 0:
             self._tidy(self._shorten_log)
 

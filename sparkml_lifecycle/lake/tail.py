@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle.errors import StorageError
-from sparkml_lifecycle.lake import order, rows
-from sparkml_lifecycle.lake.files import is_small, name_of_new, small_files, statistics, write
+from sparkml_lifecycle.lake import rows
+from sparkml_lifecycle.lake.files import is_small, largest_seq, name_of_new, small_files, statistics, write
 from sparkml_lifecycle.lake.rows import Row
 from sparkml_lifecycle.storage import Storage
 from sparkml_lifecycle.storage.filesystem import link_new
@@ -49,7 +49,7 @@ class Tail:
         self._phase = zlib.crc32(row_type.TABLE.encode())
         self._log: Path = storage.local_path / "_delta_log"
         self.version = int(handle.version())
-        self.largest_seq = order.largest_seq(handle)
+        self.largest_seq = largest_seq(handle)
         self.small = len(small_files(handle))
         self.asks_for_checkpoint = False
 

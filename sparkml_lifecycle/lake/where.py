@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sparkml_lifecycle.errors import InvalidInput
+from sparkml_lifecycle.lake.rows import array
 from sparkml_lifecycle.lake.sql import literal, literals, name
 
 # more values than this are looked for by their range in SQL, whose text should stay short; the mask is exact
@@ -50,9 +51,7 @@ class Where:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        masks = [
-            pc.is_in(table[column], value_set=pa.array(values, pa.string())) for column, values in self.among.items()
-        ]
+        masks = [pc.is_in(table[column], value_set=array(pa.string(), values)) for column, values in self.among.items()]
         if self.as_of is not None:
             masks.append(pc.less_equal(table["at"], pa.scalar(self.as_of, table["at"].type)))
         for mask in masks[1:]:

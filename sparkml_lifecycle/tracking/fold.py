@@ -4,7 +4,7 @@ from typing import Any
 
 from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import Lake, Snapshot, Where
-from sparkml_lifecycle.lake.rows import schema
+from sparkml_lifecycle.lake.rows import empty, schema
 from sparkml_lifecycle.tracking.tables import LatestMetricRow, MetricRow
 
 _POINT = ["run_id", "key", "value", "step", "timestamp"]
@@ -25,7 +25,7 @@ class Latest:
         With a time in ``where`` it is as it was then, which reads the history.
         """
         if where.is_nothing:
-            return schema(LatestMetricRow).empty_table().select(_SUMMARY)
+            return empty(schema(LatestMetricRow)).select(_SUMMARY)
         if where.as_of is not None:
             return LatestMetricRow.summarise(self._points.rows(where, _POINT))
         try:

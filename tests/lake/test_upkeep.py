@@ -260,3 +260,21 @@ def test_a_copy_made_while_a_writer_logs_and_compacts_answers(tmp_path, first):
         assert summary(copy, run_id) == (0.0, newest + 2.0, newest + 2.0)
         again.lake.table(MetricRow).compact()
     again.close()
+
+
+def test_what_is_done_in_passing_rewrites_the_newest_and_leaves_what_is_much_beside_them(points):
+    points.append([point("old") for _ in range(500)])
+    for number in range(20):
+        points.append([point(f"a-{number}")])
+    assert points.compact(in_passing=True) == 20
+    assert sorted(file["num_records"] for file in small_files(points.snapshot().handle)) == [*[1] * 5, 20, 500]
+    # fewer than ten are left alone
+    for number in range(8):
+        points.append([point(f"b-{number}")])
+    assert points.compact(in_passing=True) == 0
+    for number in range(8):
+        points.append([point(f"c-{number}")])
+    assert points.compact(in_passing=True) == 17
+    assert sorted(file["num_records"] for file in small_files(points.snapshot().handle)) == [*[1] * 5, 36, 500]
+    assert points.to_arrow().num_rows == 541
+    assert points.compact() == 7
