@@ -5,7 +5,8 @@ import sys
 
 from sparkml_lifecycle.errors import LifecycleError
 from sparkml_lifecycle.scoring.conf import read_conf
-from sparkml_lifecycle.scoring.job import ENGINES, find_model, run_job
+from sparkml_lifecycle.scoring.engine import ENGINES
+from sparkml_lifecycle.scoring.job import find_model, run_job
 from sparkml_lifecycle.spark import get_spark
 
 

@@ -131,16 +131,19 @@ def arranged(row_type: type[Row], content: Any) -> Any:
 
 
 def _newest(handle: Any) -> list[dict[str, Any]]:
+    found = sorted(small_files(handle), key=lambda file: (file.get("max.seq") or 0, file["path"]), reverse=True)
+    if len(found) < 2 * _WORTH_IT:
+        # who lost the race against another compaction finds little left to do
+        return []
     picked: list[dict[str, Any]] = []
     rows = 0
-    for file in sorted(small_files(handle), key=lambda file: (file.get("max.seq") or 0, file["path"]), reverse=True):
+    for file in found:
         mine = file.get("num_records") or 0
-        if len(picked) > 1 and (mine > _MUCH * rows or rows + mine > _PASS_ROWS):
+        if rows + mine > _PASS_ROWS or (len(picked) >= _WORTH_IT and mine > _MUCH * rows):
             break
         picked.append(file)
         rows += mine
-    # who lost the race against another compaction finds little left to do
-    return picked if len(picked) >= _WORTH_IT else []
+    return picked if len(picked) > 1 else []
 
 
 def _of_one_pass(handle: Any) -> list[dict[str, Any]]:

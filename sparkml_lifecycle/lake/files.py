@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake.rows import Row, moment_of, statistics_columns
 from sparkml_lifecycle.storage import Storage
 
@@ -64,14 +65,22 @@ def read(storage: Storage, path: str, target: Any) -> Any:
     import pyarrow.parquet as pq
 
     with _opened(storage, path) as file:
-        parquet = pq.ParquetFile(file)
-        there = set(parquet.schema_arrow.names)
-        part = parquet.read(columns=[name for name in target.names if name in there])
+        try:
+            parquet = pq.ParquetFile(file)
+            there = set(parquet.schema_arrow.names)
+            part = parquet.read(columns=[name for name in target.names if name in there])
+        except pa.ArrowException as error:
+            raise damaged(storage.child(path), error) from None
     arrays = [
         part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(part.num_rows, field.type)
         for field in target
     ]
     return pa.Table.from_arrays(arrays, schema=target)
+
+
+def damaged(storage: Storage, error: Exception) -> StorageError:
+    """What to say of a file that is there and is no Parquet."""
+    return StorageError(f"A data file at {storage.uri!r} is damaged: {type(error).__name__}: {error}")
 
 
 def _opened(storage: Storage, path: str) -> Any:
@@ -102,8 +111,8 @@ def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
         low, high = pc.min_max(column.cast(pa.int64()) if is_time else column).as_py().values()
         if is_time:
             # milliseconds, cut, as delta-rs writes them; readers allow for that
-            moments = (moment_of(low), moment_of(high))
-            low, high = (f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z" for moment in moments)
+            moments = (moment_of(low).replace(tzinfo=None), moment_of(high).replace(tzinfo=None))
+            low, high = (f"{moment.isoformat(timespec='milliseconds')}Z" for moment in moments)
         elif pa.types.is_string(column.type) and max(len(low), len(high)) > _LONG_TEXT:
             # a cut text would no longer be a bound; none at all is always right
             continue

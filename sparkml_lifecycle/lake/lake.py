@@ -13,12 +13,12 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import FormatError, NotFound, StorageError, did_you_mean
 from sparkml_lifecycle.lake import forked, order, probe
 from sparkml_lifecycle.lake.rows import R, Row, row_type_of
+from sparkml_lifecycle.lake.table import LAKE_FILE as _FILE
 from sparkml_lifecycle.lake.table import Table, Writer, read_again
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
 
 FORMAT = 1
-_FILE = "lake.json"
 _PATIENCE = 20
 _ONE_WRITER = (
     "The storage of {uri!r} overwrites a commit that must be new (it ignores If-None-Match), so two writers would lose one another's rows. "
@@ -97,7 +97,7 @@ class Lake:
             return
 
         def work(table: Table[Any]) -> None:
-            with suppress(StorageError, OSError):
+            with suppress(Exception):  # whatever it is, the reading itself says it
                 table.open_ahead()
 
         threads = [threading.Thread(target=work, args=(table,), name="sparkml-open", daemon=True) for table in new]

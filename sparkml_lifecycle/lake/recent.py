@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparkml_lifecycle.lake.files import files_of, read
+from sparkml_lifecycle.lake.files import damaged, files_of, read
 from sparkml_lifecycle.lake.rows import Row, array, empty, schema
 from sparkml_lifecycle.storage import Storage
 
 _MOST_ROWS_OF_A_FILE, _MOST_ROWS = 50_000, 200_000
 _AFTER_ALL = 2**62
-# of answers to queries over the older rows of one table
-_MOST_BYTES, _LONG = 64 * 2**20, 100_000
+# of answers to queries over the older rows of one table; small ones are quick to find again
+_MOST_BYTES, _WORTH_REMEMBERING = 64 * 2**20, 10_000
 _FILE = "__filename"
 _WORTH_A_DATA_SET = 4
 
@@ -77,9 +77,9 @@ class Recent:
                 return self._answers[sql]
         found = read(sql)
         with self._lock:
-            if parts.older == self._older and found.nbytes <= _MOST_BYTES and len(sql) < _LONG:
+            if parts.older == self._older and found.num_rows >= _WORTH_REMEMBERING:
                 self._answers[sql] = found
-                while sum(one.nbytes for one in self._answers.values()) > _MOST_BYTES:
+                while self._answers and sum(map(_bytes_of, self._answers.values())) > _MOST_BYTES:
                     self._answers.popitem(last=False)
         return found
 
@@ -114,13 +114,21 @@ class Recent:
         filesystem, _ = self._storage.arrow()
         # raw rows, no filter: nothing is left out by statistics
         files = ds.dataset([self._place(path) for path in paths], self._schema, format="parquet", filesystem=filesystem)
-        found = files.to_table(columns=[*self._schema.names, _FILE])
+        try:
+            found = files.to_table(columns=[*self._schema.names, _FILE])
+        except pa.ArrowException as error:
+            raise damaged(self._storage, error) from None
         return found.cast(self._schema.append(pa.field(_FILE, pa.string())))
 
     def _named(self, path: str, rows: Any) -> Any:
         import pyarrow as pa
 
         return rows.append_column(_FILE, array(pa.string(), [self._place(path)] * len(rows)))
+
+
+def _bytes_of(answer: Any) -> int:
+    # whole buffers: a slice holds all of what it was cut from
+    return int(answer.get_total_buffer_size())
 
 
 def divided(files: Sequence[dict[str, Any]]) -> tuple[list[str], int | None]:

@@ -13,6 +13,7 @@ from sparkml_lifecycle.errors import InvalidInput
 
 R = TypeVar("R", bound="Row")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_FIRST, _LAST = ((one.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND for one in (datetime.min, datetime.max))
 _ALLOWED = (str, int, float, bool, bytes, datetime)
 _REWRITE = {
     "list": "str holding JSON, or a row for each item",
@@ -186,7 +187,9 @@ def to_arrow(row_type: type[R], rows: Sequence[R], **replaced: Any) -> Any:
 
     kept = schema(row_type)
     given = [field.name for field in kept if field.name not in replaced]
-    values = dict(zip(given, zip(*map(operator.attrgetter(*given), rows), strict=True), strict=True)) if rows else {}
+    # with one name attrgetter gives no tuple
+    each = map(operator.attrgetter(*given, given[0]), rows)
+    values = dict(zip(given, zip(*each, strict=True), strict=False)) if rows else {}
     arrays = []
     for field in kept:
         if field.name in replaced:
@@ -238,6 +241,9 @@ def array(kind: Any, values: Sequence[Any]) -> Any:
     }  # fmt: skip
     if pa.types.is_timestamp(kind):
         values = [value if value is None else (value - _EPOCH) // _MICROSECOND for value in values]
+        if any(value is not None and not _FIRST <= value <= _LAST for value in values):
+            # in UTC it lies in the year 0 or 10000, and Python could not read it again
+            raise OverflowError
         return pa.array(Array(values, DataType.int64())).cast(kind)
     return pa.array(Array(values, made[kind]))
 
@@ -252,6 +258,8 @@ def empty(arrow_schema: Any) -> Any:
 def _array(row_type: type[Row], field: Any, values: Sequence[Any]) -> Any:
     import pyarrow as pa
 
+    if pa.types.is_timestamp(field.type) and not all(value is None or isinstance(value, datetime) for value in values):
+        raise InvalidInput(f"{row_type.__name__}.{field.name}: no time. Give datetime.now(UTC).")
     if pa.types.is_timestamp(field.type) and None in {value.tzinfo for value in values if value is not None}:
         raise InvalidInput(
             f"{row_type.__name__}.{field.name}: a time without a zone. Give datetime.now(UTC) or .astimezone(UTC)."

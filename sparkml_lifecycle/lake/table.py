@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sparkml_lifecycle import uris
@@ -30,6 +31,7 @@ _COMMIT_RETRIES = 100
 _ATTEMPTS = 12
 _OPENINGS = 5
 _ERASER = "eraser"
+LAKE_FILE = "lake.json"
 _PROPERTIES = {
     "delta.checkpointInterval": str(CHECKPOINT_EVERY),
     "delta.logRetentionDuration": "interval 10 minutes",
@@ -132,7 +134,9 @@ class Table(Generic[R]):
         self._reading = threading.local()
         self._ahead: list[Any] = []
         self._recent = Recent(row_type, storage)
-        self._inode: int | None = None
+        # the file of the lake, which never changes: it tells a lake from one that was put in its place
+        self._marker = storage.local_path.parent / LAKE_FILE if storage.is_local else None
+        self._seen: Any = None
         self._commits = self._last_seq = 0
         self._compact_at = _COMPACT_AT + random.randrange(_COMPACT_AT // 2)
         self._pid = os.getpid()
@@ -429,14 +433,11 @@ class Table(Generic[R]):
         """Forget a table of this machine that was removed, or made anew, under this process: handles do not notice."""
         if not self.storage.is_local:
             return
-        try:
-            found = os.stat(self.storage.local_path / "_delta_log").st_ino
-        except OSError:
-            found = None
-        if self._inode not in (None, found):
+        found = (_identity(self.storage.local_path / "_delta_log", times=False), _identity(self._marker, times=True))
+        if self._seen not in (None, found):
             self._handle, self._tail, self._reading, self._ahead = None, None, threading.local(), []
             self._recent = Recent(self.row_type, self.storage)
-        self._inode = found
+        self._seen = found
 
     def _next_seq(self, end: Any) -> int:
         """One more than whatever could have been read: the version, the ``seq`` of the table's rows and the writer's own last."""
@@ -555,6 +556,14 @@ class Table(Generic[R]):
     def now(self) -> datetime:
         """The writer's clock."""
         return self.writer.clock()
+
+
+def _identity(path: Path | None, times: bool) -> Any:
+    try:
+        found = os.stat(path) if path is not None else None
+    except OSError:
+        return None
+    return found and (found.st_ino, found.st_ctime_ns if times else 0)
 
 
 def _contention(error: Exception) -> bool:

@@ -9,6 +9,7 @@ hard link, which fails where one is, so they write one table side by side.
 import json
 import os
 import random
+import re
 import time
 import zlib
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sparkml_lifecycle.errors import StorageError
+from sparkml_lifecycle.errors import NotFound, StorageError
 from sparkml_lifecycle.lake import rows
 from sparkml_lifecycle.lake.files import is_small, largest_seq, name_of_new, small_files, statistics, write
 from sparkml_lifecycle.lake.rows import Row
@@ -26,6 +27,7 @@ from sparkml_lifecycle.storage.filesystem import link_new
 CHECKPOINT_EVERY = 20
 _PATIENCE = 1000
 _UNDERSTOOD = (1, 2)
+_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.")
 
 
 class Tail:
@@ -109,10 +111,8 @@ class Tail:
         for attempt in range(_PATIENCE):
             version = self.version + 1
             content = "\n".join(json.dumps(action) for action in [_information(), *actions])
-            if link_new(self._log / f"{version:020}.json", content.encode()):
-                if not self._is_there(self.version):
-                    # the log was shortened meanwhile, beyond the place of this commit perhaps
-                    raise StorageError(f"The log of {self._storage.uri!r} was shortened under a commit.")
+            if self._link(version, content.encode()):
+                self._check_place(version)
                 self._take(actions)
                 self.asks_for_checkpoint |= (version + self._phase) % CHECKPOINT_EVERY == 0
                 return
@@ -120,6 +120,25 @@ class Tail:
             if not self.catch_up():
                 raise StorageError(f"The table {self._storage.uri!r} was changed under a commit.")
         raise StorageError(f"Others were faster {_PATIENCE} times at the table {self._storage.uri!r}.")
+
+    def _link(self, version: int, content: bytes) -> bool:
+        try:
+            return link_new(self._log / f"{version:020}.json", content, parents=False)
+        except NotFound:
+            raise StorageError(f"The table {self._storage.uri!r} was taken away under a commit.") from None
+
+    def _check_place(self, version: int) -> None:
+        """Whether a commit that was just made counts; where that is not certain it is taken back, and the caller looks for its rows.
+
+        A process that slept may make one at a place that others made and cleaned away long ago. Whoever cleans, in whatever
+        order, leaves a checkpoint of a later version.
+        """
+        names = os.listdir(self._log)
+        checkpoints = [int(match[1]) for name in names if (match := _CHECKPOINT.match(name))]
+        if any(one >= version for one in checkpoints) or (not checkpoints and f"{version - 1:020}.json" not in names):
+            # what the checkpoint has of it stays; and a commit alone is no table
+            (self._log / f"{version:020}.json").unlink(missing_ok=True)
+            raise StorageError(f"The log of {self._storage.uri!r} was shortened under a commit.")
 
     def _take(self, actions: list[dict[str, Any]]) -> None:
         self.version += 1

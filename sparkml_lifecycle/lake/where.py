@@ -34,6 +34,14 @@ class Where:
                 f"as_of must be a datetime with a time zone, such as datetime.now(UTC), found {self.as_of!r}."
             )
 
+        for column, values in self.among.items():
+            try:
+                "".join(values).encode()
+            except UnicodeEncodeError:
+                raise InvalidInput(
+                    f"What is asked of {column} is no valid Unicode text (half of a surrogate pair)."
+                ) from None
+
     @property
     def is_nothing(self) -> bool:
         """Whether no row can fit."""

@@ -69,6 +69,8 @@ class JobConf(_Strict):
         The job's name, recorded with its run.
     mode : {"overwrite", "append"}
         ``overwrite`` replaces the target in one commit; ``append`` adds the rows once per ``batch`` name.
+    engine : {"auto", "direct", "dataframe", "column"}
+        Who reads and writes; ``auto`` takes the fastest that can do the job, and the report says why not a faster one.
     batch : str or None
         The batch's name; needed by ``append``.
     keep : list of str or None
@@ -98,6 +100,7 @@ class JobConf(_Strict):
     target: Target
     job: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "default"
     mode: Literal["overwrite", "append"] = "overwrite"
+    engine: Literal["auto", "direct", "dataframe", "column"] = "auto"
     batch: Annotated[str | None, BeforeValidator(_text)] = None
     keep: list[str] | None = None
     where: str | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import StorageError, reason
+from sparkml_lifecycle.scoring.output import is_output
 
 _LOG = "_delta_log"
 _NO_CONNECTOR = "No FileSystem for scheme"
@@ -27,7 +28,9 @@ def kind(spark: Any, path: str) -> str:
         if files.getFileStatus(place).isFile():
             return "file"
         names = {status.getPath().getName() for status in files.listStatus(place)}
-        return "delta" if _LOG in names else "directory" if names else "nothing"
+        # what workers of a killed job have left is nobody's
+        left = {name for name in names if is_output(name) or name == "_sparkml"}
+        return "delta" if _LOG in names else "directory" if names - left else "nothing"
 
 
 def _place(spark: Any, uri: str) -> tuple[Any, Any]:

@@ -1,10 +1,11 @@
-"""A batch scoring job: reads its source, scores it with the column engine, writes Delta, and records itself as a run."""
+"""A batch scoring job: reads its source, scores it with the engine that suits, writes Delta, and records itself as a run."""
 
 import contextlib
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,17 @@ from sparkml_lifecycle.errors import (
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import column, process, sink
+from sparkml_lifecycle.scoring import column, engine, files, process, sink
 from sparkml_lifecycle.scoring.conf import JobConf
+from sparkml_lifecycle.scoring.layout import Layout, layout_of
 from sparkml_lifecycle.scoring.ship import ship
 from sparkml_lifecycle.scoring.source import check_columns, filtered, read_source
+from sparkml_lifecycle.scoring.worker import ModelReference
 from sparkml_lifecycle.settings import Settings
 
 EXPERIMENT = "scoring"
-ENGINES = {"column": "as a Spark function of columns"}
 # below either a rate says more about Spark's start than about the model
 _ROWS_FOR_A_RATE, _SECONDS_FOR_A_RATE = 100_000, 10.0
-STAMPS = ("model_name", "model_version", "model_run_id", "model_digest", "scored_at")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,12 @@ class Report:
         The target's Delta version after the commit.
     committed : bool
         False where the batch was written before, so that nothing was.
-    model_uri, model_digest, target, engine, run_id : str
+    model_uri, model_digest, target : str
+    engine : str
+        Which of :data:`sparkml_lifecycle.scoring.engine.ENGINES` did it.
+    why : str
+        Why not a faster one; empty for the fastest.
+    run_id : str
     """
 
     rows: int
@@ -57,6 +63,7 @@ class Report:
     model_digest: str
     target: str
     engine: str
+    why: str
     run_id: str
 
     @property
@@ -207,6 +214,7 @@ def _done(report: Report) -> dict[str, str]:
     return {
         "target_version": str(report.version),
         "engine": report.engine,
+        "why_not_faster": report.why,
         "committed": str(report.committed).lower(),
     }
 
@@ -221,80 +229,56 @@ def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
     started = time.perf_counter()
     target = uris.normalise(conf.target.path)
     try:
-        before = _written(spark, conf, chosen, run_id)
+        choice, done = _written(spark, conf, chosen, run_id)
     except LifecycleError:
         raise
     except Exception as error:
         raise _explained(error, conf) from error
-    done = sink.commit_of(spark, target, before, run_id)
     seconds = time.perf_counter() - started
-    digest = chosen.model.digest
-    return Report(done.rows, seconds, done.version, done.made, conf.model, digest, target, "column", run_id)
+    return Report(
+        done.rows, seconds, done.version, done.made, conf.model, chosen.model.digest, target, choice.engine, choice.why,
+        run_id,
+    )  # fmt: skip
 
 
-def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> int | None:
+def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> tuple[engine.Choice, sink.Commit]:
     rows = read_source(spark, conf.source)
     sink.check_target(spark, rows, conf.target.path)
     if conf.where:
         rows = filtered(rows, conf.where)
     check_columns(rows, chosen.model)
-    scored = with_predictions(spark, rows, chosen.model, chosen.directory, conf, chosen.consent)
-    return sink.write(spark, scored, conf, run_id)
+    layout = layout_of(rows.columns, chosen.model, conf)
+    choice = engine.choose(spark, conf, rows, layout)
+    reference = ship(spark, chosen.directory, chosen.consent)
+    if choice.target is not None:
+        return choice, files.score(spark, conf, rows, layout, choice, reference, run_id)
+    before = sink.write(spark, with_predictions(rows, chosen.model, layout, reference), conf, run_id)
+    return choice, sink.commit_of(spark, conf.target.path, before, run_id)
 
 
+_RAISED = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))\b:? ?(.*)$", re.MULTILINE)
+_OF_FILES = ("FileNotFoundError", "PermissionError", "OSError", "NotADirectoryError")
 _CONDITION = re.compile(r"\[[A-Z][A-Z0-9_.]+\] [^\n]+")
 
 
-def with_predictions(spark: Any, rows: Any, model: PyFuncModel, directory: Path, conf: JobConf, consent: bool) -> Any:
-    """``rows`` with the prediction and its stamps; of the source only the columns to keep.
-
-    Raises
-    ------
-    SchemaError
-        If a name clashes with a column of the source.
-    """
+def with_predictions(rows: Any, model: PyFuncModel, layout: Layout, reference: ModelReference) -> Any:
+    """``rows`` with the prediction and its stamps, by the column engine; of the source only the columns to keep."""
     from pyspark.sql import functions as F
 
-    kept = rows.columns if conf.keep is None else conf.keep
-    unknown = [name for name in kept if name not in rows.columns]
-    if unknown:
-        raise SchemaError(
-            f"'keep' names {', '.join(unknown)}, which the source does not have. It has: {', '.join(rows.columns)}."
-        )
-    output = f"{conf.prefix}{conf.output}"
-    stamps = {f"{conf.prefix}{name}": value for name, value in _stamps(model, conf).items()}
-    clash = [name for name in (output, *stamps) if name.lower() in {k.lower() for k in kept}]
-    if clash:
-        raise SchemaError(
-            f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:."
-        )
-    result = column.output_type(model, conf.result_type, conf.predict_fn)
-    model.check_method(conf.predict_fn)
-    params = model.checked_params(conf.params)
-    optional = model.optional_names
-    udf = column.ModelUdf(ship(spark, directory, consent), model.input_names, optional, result, conf.predict_fn, params)
-    taken = [F.col(column.quoted(name)) for name in model.input_names or rows.columns if name in rows.columns]
-    answer = udf(F.struct(*taken)) if optional or model.input_names is None else udf(*taken)
+    udf = column.ModelUdf(
+        reference, model.input_names, model.optional_names, layout.result, layout.predict_fn, layout.params
+    )
+    taken = [F.col(column.quoted(name)) for name in layout.inputs]
+    answer = udf(*taken) if layout.by_position else udf(F.struct(*taken))
     return rows.select(
-        *(F.col(column.quoted(name)) for name in kept),
-        answer.alias(output),
-        *(value.alias(name) for name, value in stamps.items()),
+        *(F.col(column.quoted(name)) for name in layout.keep),
+        answer.alias(layout.prediction),
+        *(F.lit(value).cast(_spark_type(value)).alias(name) for name, value in layout.stamps.items()),
     )
 
 
-def _stamps(model: PyFuncModel, conf: JobConf) -> Mapping[str, Any]:
-    from pyspark.sql import functions as F
-
-    found = uris.parse(conf.model)
-    name = found.name if isinstance(found, uris.ModelUri) else None
-    version = found.selector if isinstance(found, uris.ModelUri) else None
-    return {
-        "model_name": F.lit(name).cast("string"),
-        "model_version": F.lit(version).cast("string"),
-        "model_run_id": F.lit(model.manifest.run_id).cast("string"),
-        "model_digest": F.lit(model.digest),
-        "scored_at": F.current_timestamp(),
-    }
+def _spark_type(value: Any) -> str:
+    return "timestamp" if isinstance(value, datetime) else "string"
 
 
 def _explained(error: Exception, conf: JobConf) -> LifecycleError:
@@ -305,6 +289,14 @@ def _explained(error: Exception, conf: JobConf) -> LifecycleError:
             marker = f"errors.{kind.__name__}: "
             if marker in line:
                 return kind(line.split(marker, 1)[1])
+    in_worker = _RAISED.findall(text) if "Traceback (most recent call last)" in text else []
+    if in_worker:
+        kind_of_error, said = in_worker[-1]
+        # only what the system says of files is sure to quote no row
+        said = said[:500] if kind_of_error in _OF_FILES else "its text is left out because it may quote the data"
+        return ScoringError(
+            f"The job {conf.job!r} failed and committed nothing: a worker raised {kind_of_error}: {said}."
+        )
     # Java's own first line says only that something happened; the innermost error with a name of Spark's says what
     named = _CONDITION.findall(text)
     # Spark quotes the values of rows in single quotes

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparkml_lifecycle import uris
-from sparkml_lifecycle.errors import Conflict, InvalidInput, SchemaError
+from sparkml_lifecycle.errors import Conflict, InvalidInput
 from sparkml_lifecycle.scoring import hadoop
 from sparkml_lifecycle.scoring.conf import JobConf
+from sparkml_lifecycle.scoring.layout import check_appends
 from sparkml_lifecycle.spark import delta_reads
 
 # a batch that a rival writes at the same moment is looked for again
@@ -82,7 +83,7 @@ def write(spark: Any, scored: Any, conf: JobConf, run_id: str) -> int | None:
     target = uris.for_spark(conf.target.path)
     before = _newest(spark, target)
     if before is not None and conf.mode == "append" and not conf.target.merge_schema:
-        _check_appends(spark, scored, target)
+        check_appends([field.name for field in spark.read.format("delta").load(target).schema], scored.columns, target)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             _writer(scored, conf, run_id).save(target)
@@ -136,23 +137,6 @@ def _writer(scored: Any, conf: JobConf, run_id: str) -> Any:
         writer = writer.option("mergeSchema", "true")
     # Delta skips a transaction that it has seen, so a batch that runs again writes nothing
     return writer.option("txnAppId", f"sparkml:batch:{conf.job}:{conf.batch}").option("txnVersion", "1")
-
-
-def _check_appends(spark: Any, scored: Any, target: str) -> None:
-    have = [field.name for field in spark.read.format("delta").load(target).schema.fields]
-    new = {name.lower() for name in scored.columns}
-    missing = [name for name in have if name.lower() not in new]
-    known = {name.lower() for name in have}
-    added = [name for name in scored.columns if name.lower() not in known]
-    said = [
-        *([f"lacks its columns {', '.join(missing)}"] if missing else []),
-        *([f"brings {', '.join(added)}, which it has not"] if added else []),
-    ]
-    if said:
-        raise SchemaError(
-            f"The batch {' and '.join(said)}: the table at {target!r} was written with other columns. Change keep:, or set "
-            "target.merge_schema: true (what is left out is null)."
-        )
 
 
 def _history(spark: Any, target: str, count: int) -> list[Any]:

@@ -177,11 +177,12 @@ def writing_object(filesystem: Any, place: str) -> Iterator[Any]:
         raise
 
 
-def link_new(path: Path, data: bytes) -> bool:
-    """Write a local file unless one is there: False where one was."""
+def link_new(path: Path, data: bytes, *, parents: bool = True) -> bool:
+    """Write a local file unless one is there: False where one was. Its directory is made, if ``parents``."""
     beside = path.with_name(part(path.name))
     with explained("write", str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             beside.write_bytes(data)
             os.link(beside, path)

@@ -153,6 +153,10 @@ def parse(text: str | None, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> And
     FilterError
         If it cannot be read; the message marks the place.
     """
+    try:
+        str(text or "").encode()
+    except UnicodeEncodeError:
+        raise FilterError("The filter is no valid Unicode text (half of a surrogate pair).") from None
     if text is None or not _text(text, "filter").strip():
         return And(())
     return _Parser(text, attributes).everything()

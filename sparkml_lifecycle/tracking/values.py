@@ -110,4 +110,6 @@ def moment(milliseconds_since_1970: int) -> datetime:
     try:
         return _EPOCH + timedelta(milliseconds=names.check_whole("time", milliseconds_since_1970, cut=True))
     except OverflowError:
-        raise InvalidInput(f"{milliseconds_since_1970} milliseconds lie beyond the year 9999.") from None
+        raise InvalidInput(
+            f"{milliseconds_since_1970} milliseconds lie beyond the year 9999, or before the year 1."
+        ) from None

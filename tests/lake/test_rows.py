@@ -127,3 +127,17 @@ def test_the_steps_of_a_run_within_a_flush_stay_where_the_clock_tells_them_apart
     # a clock that stood still or went back must not make the run go on
     assert rows.one_per_key(RunRow, [row("RUNNING", 2), ended]) == [ended]
     assert rows.one_per_key(RunRow, [row("RUNNING", 3), ended]) == [ended]
+
+
+def test_a_row_without_fields_of_its_own_and_times_that_are_none(tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class Bare(Row):
+        TABLE: ClassVar[str] = "bare"
+
+    assert rows.to_arrow(Bare, [Bare(at=now())], by="", writer="", seq=1).num_rows == 1
+    for wrong in (date(2026, 1, 1), "2026-01-01", 5):
+        with pytest.raises(InvalidInput, match="no time"):
+            rows.to_arrow(Bare, [Bare(at=wrong)])
+    with pytest.raises(InvalidInput, match="does not fit"):
+        # in UTC it lies in the year 0, which nobody could read again
+        rows.to_arrow(Bare, [Bare(at=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))))])

@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 
 from sparkml_lifecycle.errors import StorageError
-from sparkml_lifecycle.lake import Lake, compaction, upkeep
+from sparkml_lifecycle.lake import Lake, Where, compaction, recent, upkeep
 from sparkml_lifecycle.lake.files import small_files
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage.filesystem import part
@@ -278,3 +278,36 @@ def test_what_is_done_in_passing_rewrites_the_newest_and_leaves_what_is_much_bes
     assert sorted(file["num_records"] for file in small_files(points.snapshot().handle)) == [*[1] * 5, 36, 500]
     assert points.to_arrow().num_rows == 541
     assert points.compact() == 7
+
+
+@pytest.mark.parametrize("sizes", [[100, 1, 1, 1, 1], [50, *[1] * 9], [1000, 100, 20, 4, 1], [1], [1, 1, 1, 1, 100]])
+def test_whatever_the_flushes_look_like_small_files_stay_few(tmp_path, sizes):
+    table = Lake(tmp_path).table(Point)
+    table._compact_at = 30
+    for number in range(150):
+        table.append([point(str(number))] * sizes[number % len(sizes)])
+    assert len(small_files(table.snapshot().handle)) < 45
+    assert table.to_arrow().num_rows == sum(sizes[number % len(sizes)] for number in range(150))
+
+
+def test_small_answers_are_not_remembered_and_large_ones_are_until_files_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(recent, "_MOST_ROWS", 5)
+    monkeypatch.setattr(recent, "_WORTH_REMEMBERING", 10)
+    table = Lake(tmp_path).table(Point)
+    table.append([point(f"a-{number % 4}") for number in range(40)])
+    assert table.rows(Where({"key": ["a-1"]})).num_rows == 10
+    assert table.rows(Where({"key": ["none"]})).num_rows == 0
+    assert len(table._recent._answers) == 1
+    table.append([point("a-1")])
+    assert table.rows(Where({"key": ["a-1"]})).num_rows == 11
+    table.append([point("a-1") for _ in range(10)])
+    assert table.rows(Where({"key": ["a-1"]})).num_rows == 21
+
+
+def test_a_damaged_file_is_said(tmp_path):
+    table = Lake(tmp_path).table(Point)
+    table.append([point("a")])
+    (data,) = (tmp_path / "points").glob("*.parquet")
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(StorageError, match="is damaged"):
+        Lake(tmp_path).table(Point).to_arrow()

@@ -13,7 +13,8 @@ import sparkml_lifecycle as ml
 from sparkml_lifecycle import errors, package
 from sparkml_lifecycle.package import Description
 from sparkml_lifecycle.scoring.conf import check, read_conf
-from sparkml_lifecycle.scoring.job import ENGINES, Report, find_model, run_job
+from sparkml_lifecycle.scoring.engine import ENGINES
+from sparkml_lifecycle.scoring.job import Report, find_model, run_job
 from tests.flavors.models import CASES
 
 MINIMAL = {"model": "m", "source": {"path": "s"}, "target": {"path": "t"}}
@@ -181,7 +182,7 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_made(tmp_path):
     ],
 )
 def test_a_rate_is_said_where_it_means_something(rows, seconds, said):
-    assert Report(rows, seconds, 0, True, "m", "d", "t", "column", "r").pace == said
+    assert Report(rows, seconds, 0, True, "m", "d", "t", "column", "", "r").pace == said
 
 
 @pytest.mark.spark
@@ -241,7 +242,7 @@ def test_spark_submit_runs_the_job_and_fails_in_one_line(work, tmp_path):
     done = submit()
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"{len(case.frame())} rows in " in done.stdout
-    assert ENGINES["column"] in done.stdout
+    assert ENGINES["direct"] in done.stdout
     wrong = submit("--set", "model=runs:/0123456789abcdef0123456789abcdef/model")
     assert wrong.returncode == 1
     # spark-submit sends a Python program's stderr to its own stdout

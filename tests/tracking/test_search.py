@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkml_lifecycle.errors import FilterError
+from sparkml_lifecycle.errors import FilterError, InvalidInput
+from sparkml_lifecycle.tracking.finding import Query
 from sparkml_lifecycle.tracking.search import (
     EXPERIMENT_ATTRIBUTES,
     And,
@@ -135,3 +136,12 @@ def test_whatever_is_written_is_read_or_refused(text):
     else:
         message = f"{read}^"
     assert message.endswith("^")
+
+
+def test_half_a_surrogate_pair_is_refused_in_words(store):
+    store.experiments.create("e")
+    for text in ("tags.`\ud800` = 'a'", "tags.a = '\ud800'", "params.a in ('\ud800','b')"):
+        with pytest.raises(FilterError, match="no valid Unicode"):
+            store.search_runs(Query(["1"], text))
+    with pytest.raises(InvalidInput, match="no valid Unicode"):
+        store.experiments.row("\ud800")

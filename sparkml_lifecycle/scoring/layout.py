@@ -1,0 +1,102 @@
+"""The columns of a job's target: what is kept of the source, the prediction and the stamps, whichever engine writes them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.errors import SchemaError
+from sparkml_lifecycle.loaded import PyFuncModel
+from sparkml_lifecycle.scoring import column
+from sparkml_lifecycle.scoring.conf import JobConf
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What each row of the target is made of.
+
+    Attributes
+    ----------
+    inputs : tuple of str
+        The source's columns that the model is given.
+    by_position : bool
+        Whether the model takes exactly these, in this order; else it takes them as a struct, by name.
+    keep : tuple of str
+        The source's columns that go into the target.
+    prediction : str
+        The name of the answers' column.
+    result : pyspark.sql.types.DataType
+        Its type.
+    stamps : mapping
+        Names and values of the columns that are the same in all rows.
+    predict_fn : str or None
+    params : mapping
+    """
+
+    inputs: tuple[str, ...]
+    by_position: bool
+    keep: tuple[str, ...]
+    prediction: str
+    result: Any
+    stamps: Mapping[str, Any]
+    predict_fn: str | None
+    params: Mapping[str, Any]
+
+
+def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf) -> Layout:
+    """The layout of a job over a source with these columns.
+
+    Raises
+    ------
+    SchemaError
+        If a name clashes with a column of the source, or one to keep is not there.
+    InvalidInput
+        If the model has no such method or parameter.
+    """
+    kept = columns if conf.keep is None else conf.keep
+    unknown = [name for name in kept if name not in columns]
+    if unknown:
+        raise SchemaError(
+            f"'keep' names {', '.join(unknown)}, which the source does not have. It has: {', '.join(columns)}."
+        )
+    prediction = f"{conf.prefix}{conf.output}"
+    stamps = {f"{conf.prefix}{name}": value for name, value in _stamps(model, conf).items()}
+    clash = [name for name in (prediction, *stamps) if name.lower() in {k.lower() for k in kept}]
+    if clash:
+        raise SchemaError(
+            f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:."
+        )
+    result = column.output_type(model, conf.result_type, conf.predict_fn)
+    model.check_method(conf.predict_fn)
+    inputs = tuple(name for name in model.input_names or columns if name in columns)
+    by_position = model.input_names is not None and not model.optional_names
+    return Layout(
+        inputs, by_position, tuple(kept), prediction, result, stamps, conf.predict_fn, model.checked_params(conf.params)
+    )
+
+
+def check_appends(have: Sequence[str], new: Sequence[str], target: str) -> None:
+    """Raise :class:`SchemaError` where a batch with the columns ``new`` would be added to a table with others."""
+    missing = [name for name in have if name.lower() not in {one.lower() for one in new}]
+    added = [name for name in new if name.lower() not in {one.lower() for one in have}]
+    said = [
+        *([f"lacks its columns {', '.join(missing)}"] if missing else []),
+        *([f"brings {', '.join(added)}, which it has not"] if added else []),
+    ]
+    if said:
+        raise SchemaError(
+            f"The batch {' and '.join(said)}: the table at {target!r} was written with other columns. Change keep:, or set "
+            "target.merge_schema: true (what is left out is null)."
+        )
+
+
+def _stamps(model: PyFuncModel, conf: JobConf) -> dict[str, Any]:
+    found = uris.parse(conf.model)
+    return {
+        "model_name": found.name if isinstance(found, uris.ModelUri) else None,
+        "model_version": found.selector if isinstance(found, uris.ModelUri) else None,
+        "model_run_id": model.manifest.run_id,
+        "model_digest": model.digest,
+        "scored_at": datetime.now(UTC),
+    }

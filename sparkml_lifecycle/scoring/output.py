@@ -1,0 +1,223 @@
+"""Writes scored rows as Parquet files of a Delta table, in a worker; nobody sees them before they are committed."""
+
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sparkml_lifecycle.errors import LifecycleError
+from sparkml_lifecycle.storage import Storage
+
+_ROW_GROUP = 131_072
+_FILE_ROWS = 16 * 2**20
+_FILE_BYTES = 256 * 2**20
+# Delta gathers statistics of the first 32 columns; of texts their beginning
+_STATISTICS_COLUMNS, _TEXT = 32, 32
+_PACKED = (pa.int16(), pa.int32(), pa.int64(), pa.date32())
+
+
+_NAME = re.compile(r"part-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.zstd\.parquet")
+
+
+def is_output(name: str) -> bool:
+    """Whether a worker has given a file this name; where no commit names it, a job was killed that wrote it."""
+    return _NAME.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that a worker has written.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the table.
+    size, rows : int
+        Bytes and rows.
+    statistics : str
+        What Delta's log says of it, as JSON.
+    """
+
+    path: str
+    size: int
+    rows: int
+    statistics: str
+
+
+@dataclass
+class _Bounds:
+    """What is known of the values of one column of one file."""
+
+    least: Any = None
+    most: Any = None
+    nulls: int = 0
+    unknown: bool = False
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        self.nulls += column.null_count
+        if self.unknown or column.null_count == len(column):
+            return
+        if pa.types.is_floating(column.type) and np.isnan(_sum(column)):
+            # NaN has no place between two bounds, and readers would skip it
+            self.unknown = True
+            return
+        found = pc.min_max(column)
+        low, high = found["min"], found["max"]
+        self.least = low if self.least is None or low.as_py() < self.least.as_py() else self.least
+        self.most = high if self.most is None or high.as_py() > self.most.as_py() else self.most
+
+
+def _sum(column: pa.ChunkedArray) -> float:
+    total = pc.sum(column).as_py()
+    return 0.0 if total is None else float(total)
+
+
+@dataclass
+class Output:
+    """Files of one task below a table's directory, each of at most some 256 MB.
+
+    Parameters
+    ----------
+    storage : Storage
+        The table's place.
+    schema : pyarrow.Schema
+        The columns of its files; those that are no partition columns.
+    constant : mapping
+        Columns that have one value in all rows, which cost next to nothing.
+    """
+
+    storage: Storage
+    schema: pa.Schema
+    constant: Mapping[str, Any]
+    written: list[Written] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._writer: Any = None
+        names = [one.name for one in self.schema]
+        few = [one.name for one in self.schema if one.name in self.constant or _is_text(one.type)]
+        packed = [one.name for one in self.schema if one.type in _PACKED and one.name not in few]
+        self._options = {
+            "compression": "zstd", "use_dictionary": few or False, "write_statistics": False,
+            "column_encoding": {name: "DELTA_BINARY_PACKED" for name in packed} or None, "store_schema": False,
+        }  # fmt: skip
+        self._bounded = [name for name in names[:_STATISTICS_COLUMNS] if _has_bounds(self.schema.field(name).type)]
+
+    def write(self, columns: Mapping[str, Any], rows: int) -> None:
+        """Write rows; ``columns`` are those that are not constant, as Arrow arrays."""
+        arrays = [
+            _repeated(self.constant[one.name], one.type, rows) if one.name in self.constant else columns[one.name]
+            for one in self.schema
+        ]
+        table = pa.table(arrays, names=self.schema.names)
+        if self._writer is None:
+            self._begin(table.schema)
+        self._writer.write_table(table, row_group_size=_ROW_GROUP)
+        self._rows += rows
+        for name in self._bounded:
+            if name not in self.constant:
+                self._bounds[name].add(table[name])
+        if self._rows >= _FILE_ROWS or self._sink.tell() >= _FILE_BYTES:
+            self.close()
+
+    def _begin(self, schema: pa.Schema) -> None:
+        self._path = f"part-{uuid.uuid4()}.zstd.parquet"
+        if self.storage.is_local:
+            self.storage.local_path.mkdir(parents=True, exist_ok=True)
+        filesystem, place = self.storage.arrow(self._path)
+        self._sink = filesystem.open_output_stream(place)
+        self._writer = pq.ParquetWriter(self._sink, schema, **self._options)
+        self._rows = 0
+        self._bounds = {name: _Bounds() for name in self._bounded}
+
+    def close(self) -> None:
+        """End the file that is being written."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        size = self._sink.tell()
+        self._sink.close()
+        self._writer = None
+        self.written.append(Written(self._path, size, self._rows, json.dumps(self._statistics())))
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            self.close()
+            return
+        # nobody would ever read them, and they would wait for a vacuum
+        if self._writer is not None:
+            self._sink.close()
+            self.written.append(Written(self._path, 0, 0, ""))
+        for one in self.written:
+            with suppress(LifecycleError, OSError):
+                self.storage.delete(one.path)
+
+    def _statistics(self) -> dict[str, Any]:
+        least, most, nulls = {}, {}, {}
+        for name, bounds in self._bounds.items():
+            kind = self.schema.field(name).type
+            if name in self.constant:
+                value = self.constant[name]
+                bounds = (
+                    _Bounds(nulls=self._rows)
+                    if value is None
+                    else _Bounds(pa.scalar(value, kind), pa.scalar(value, kind))
+                )
+            nulls[name] = bounds.nulls
+            if bounds.unknown or bounds.least is None:
+                continue
+            low, high = _said(bounds.least, kind, up=False), _said(bounds.most, kind, up=True)
+            if low is not None and high is not None:
+                least[name], most[name] = low, high
+        return {"numRecords": self._rows, "minValues": least, "maxValues": most, "nullCount": nulls}
+
+
+def _repeated(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
+    if value is None:
+        return pa.nulls(rows, kind)
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), pa.array([value], kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_boolean(kind))
+
+
+def _has_bounds(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_timestamp(kind)
+    )
+
+
+def _said(value: pa.Scalar, kind: pa.DataType, *, up: bool) -> Any:
+    """A bound as Delta's log spells it: times cut to milliseconds, and only short texts (a cut one is no upper bound)."""
+    python = value.as_py()
+    if pa.types.is_timestamp(kind):
+        return f"{python.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    if pa.types.is_date(kind):
+        return python.isoformat()
+    if pa.types.is_string(kind):
+        return python if len(python) <= _TEXT else None
+    if isinstance(python, float) and not np.isfinite(python):
+        return None
+    return python
+
+
+def as_actions(written: Sequence[Written], now: int, partition: Mapping[str, str | None] | None = None) -> list[Any]:
+    """What commits the files: delta-rs' add actions."""
+    from deltalake.transaction import AddAction
+
+    return [AddAction(one.path, one.size, dict(partition or {}), now, True, one.statistics) for one in written]
