@@ -27,7 +27,8 @@ from sparkml_lifecycle.storage.filesystem import link_new
 CHECKPOINT_EVERY = 20
 _PATIENCE = 1000
 _UNDERSTOOD = (1, 2)
-_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.")
+# whole and in its place: one that is still being written has a name of another form
+_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
 
 
 class Tail:
@@ -134,7 +135,7 @@ class Tail:
         order, leaves a checkpoint of a later version.
         """
         names = os.listdir(self._log)
-        checkpoints = [int(match[1]) for name in names if (match := _CHECKPOINT.match(name))]
+        checkpoints = [int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))]
         if any(one >= version for one in checkpoints) or (not checkpoints and f"{version - 1:020}.json" not in names):
             # what the checkpoint has of it stays; and a commit alone is no table
             (self._log / f"{version:020}.json").unlink(missing_ok=True)

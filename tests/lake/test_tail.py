@@ -182,6 +182,31 @@ def test_a_stray_commit_of_somebody_else_leads_nobody_astray(points):
     assert keys(points) == sorted(["a", "mine", "other-0", "other-1", "other-2"])
 
 
+def test_a_checkpoint_that_is_still_being_written_makes_no_commit_be_taken_back(points):
+    points.append([point("a")])
+    (points.storage.local_path / "_delta_log" / f"{2:020}.checkpoint.parquet#1").write_bytes(b"half")
+    points.append([point("b")])
+    assert (points.storage.local_path / "_delta_log" / f"{2:020}.json").exists()
+    assert keys(points) == ["a", "b"]
+
+
+def test_a_commit_that_others_have_put_into_a_checkpoint_at_once_counts(points, monkeypatch):
+    points.append([point("a")])
+    link = tail.link_new
+
+    def link_and_checkpoint(*arguments, **options):
+        done = link(*arguments, **options)
+        handle_of(points).create_checkpoint()
+        return done
+
+    monkeypatch.setattr(tail, "link_new", link_and_checkpoint)
+    for name in ("b", "c"):
+        points.append([point(name)])
+    monkeypatch.undo()
+    points.append([point("d")])
+    assert keys(points) == ["a", "b", "c", "d"]
+
+
 @pytest.mark.parametrize("how", ["removed", "made anew", "in place"])
 def test_a_lake_in_the_place_of_another_is_noticed(tmp_path, how):
     lake = tmp_path / "lake"
