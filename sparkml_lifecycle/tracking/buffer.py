@@ -1,5 +1,6 @@
 """Logged rows wait in memory for a moment; a thread commits them, first the values, then the runs."""
 
+import _thread
 import atexit
 import logging
 import os
@@ -256,10 +257,18 @@ def _flush_when_multiprocessing_ends() -> None:
 
 
 def _flush_and_end(number: int, frame: Any) -> None:
-    # in a thread and not for long: the main thread may have been stopped while it held a lock
-    thread = _started(_flush_at_exit)
-    if thread is not None:
-        thread.join(_PATIENCE_AT_THE_END)
+    # in a thread and not for long: the main thread may have been stopped while it held a lock, one of `threading` even
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def work() -> None:
+        try:
+            _flush_at_exit()
+        finally:
+            done.release()
+
+    _thread.start_new_thread(work, ())
+    done.acquire(timeout=_PATIENCE_AT_THE_END)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
