@@ -1,6 +1,8 @@
 """The data files of a table: which there are, what is in them, and a new one."""
 
 import uuid
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sparkml_lifecycle.errors import StorageError
@@ -24,9 +26,9 @@ def files_of(handle: Any) -> list[dict[str, Any]]:
     return [dict(zip(kept, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def largest_seq(handle: Any) -> int:
-    """The largest ``seq`` of a table's rows, by the statistics of its files."""
-    return max((file.get("max.seq") or 0 for file in files_of(handle)), default=0)
+def largest_seq(files: Sequence[dict[str, Any]]) -> int:
+    """The largest ``seq`` of the rows of some files, by their statistics."""
+    return max((file.get("max.seq") or 0 for file in files), default=0)
 
 
 def is_small(size: int | None) -> bool:
@@ -92,6 +94,11 @@ def _opened(storage: Storage, path: str) -> Any:
     return filesystem.open_input_file(place)
 
 
+def spelled(moment: datetime) -> str:
+    """A time in UTC as a bound in Delta's log: milliseconds, cut, as delta-rs writes them; readers allow for that."""
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
 def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
     """What the log says of a file with these rows: their number, and of columns that are no floats the bounds and nulls."""
     import pyarrow as pa
@@ -110,9 +117,7 @@ def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
         is_time = pa.types.is_timestamp(column.type)
         low, high = pc.min_max(column.cast(pa.int64()) if is_time else column).as_py().values()
         if is_time:
-            # milliseconds, cut, as delta-rs writes them; readers allow for that
-            moments = (moment_of(low).replace(tzinfo=None), moment_of(high).replace(tzinfo=None))
-            low, high = (f"{moment.isoformat(timespec='milliseconds')}Z" for moment in moments)
+            low, high = spelled(moment_of(low)), spelled(moment_of(high))
         elif pa.types.is_string(column.type) and max(len(low), len(high)) > _LONG_TEXT:
             # a cut text would no longer be a bound; none at all is always right
             continue

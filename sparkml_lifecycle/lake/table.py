@@ -442,7 +442,7 @@ class Table(Generic[R]):
     def _next_seq(self, end: Any) -> int:
         """One more than whatever could have been read: the version, the ``seq`` of the table's rows and the writer's own last."""
         is_tail = isinstance(end, Tail)
-        seen = (end.version, end.largest_seq) if is_tail else (int(end.version()), largest_seq(end))
+        seen = (end.version, end.largest_seq) if is_tail else (int(end.version()), largest_seq(files_of(end)))
         return 1 + max(*seen, self._last_seq)
 
     def _end(self) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sparkml_lifecycle.errors import NotFound, StorageError
 from sparkml_lifecycle.lake import rows
-from sparkml_lifecycle.lake.files import is_small, largest_seq, name_of_new, small_files, statistics, write
+from sparkml_lifecycle.lake.files import files_of, is_small, largest_seq, name_of_new, statistics, write
 from sparkml_lifecycle.lake.rows import Row
 from sparkml_lifecycle.storage import Storage
 from sparkml_lifecycle.storage.filesystem import link_new
@@ -52,8 +52,9 @@ class Tail:
         self._phase = zlib.crc32(row_type.TABLE.encode())
         self._log: Path = storage.local_path / "_delta_log"
         self.version = int(handle.version())
-        self.largest_seq = largest_seq(handle)
-        self.small = len(small_files(handle))
+        there = files_of(handle)
+        self.largest_seq = largest_seq(there)
+        self.small = sum(is_small(file["size_bytes"]) for file in there)
         self.asks_for_checkpoint = False
 
     @classmethod

@@ -113,7 +113,7 @@ class Target:
         except (DeltaError, OSError) as error:
             # an error does not say that nothing was committed: the answer may have been lost
             now = Target.open(self.storage)
-            if (version := now.made(metadata)) is not None:
+            if (version := now.made(metadata, since=self.version)) is not None:
                 return version
             if isinstance(error, CommitFailedError) or now.version > self.version:
                 raise Conflict(
@@ -122,7 +122,7 @@ class Target:
             raise StorageError(
                 f"Cannot commit to the target {self.storage.uri!r}: {type(error).__name__}: {said(error)}"
             ) from None
-        version = Target.open(self.storage).made(metadata)
+        version = Target.open(self.storage).made(metadata, since=self.version)
         return self.version + 1 if version is None else version
 
     def _put(
@@ -153,10 +153,10 @@ class Target:
             actions, "overwrite" if overwrite else "append", columns, commit_properties=properties
         )
 
-    def made(self, metadata: Mapping[str, Any]) -> int | None:
-        """The version of the commit that says this of itself; None where there is none."""
+    def made(self, metadata: Mapping[str, Any], since: int) -> int | None:
+        """The version of the commit after ``since`` that says this of itself; None where there is none."""
         wanted = json.dumps(metadata)
-        commits = [] if self.handle is None else self.handle.history()
+        commits = self.handle.history(self.version - since) if self.version > since else []
         return next((int(one["version"]) for one in commits if one.get("userMetadata") == wanted), None)
 
     def _check(self, written: Sequence[Written]) -> None:

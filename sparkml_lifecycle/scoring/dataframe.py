@@ -1,15 +1,13 @@
 """The dataframe engine: workers score the rows of any DataFrame and write files of the target; only what they wrote travels back."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
 from sparkml_lifecycle.scoring import column
-from sparkml_lifecycle.scoring.direct import FilePlan, predicted
-from sparkml_lifecycle.scoring.output import Output, Written
+from sparkml_lifecycle.scoring.direct import FilePlan, conformed, predicted
+from sparkml_lifecycle.scoring.output import Output, Written, from_rows
 from sparkml_lifecycle.scoring.worker import model_of
 from sparkml_lifecycle.storage import open_storage
 
@@ -20,22 +18,19 @@ def run(rows: Any, plan: FilePlan) -> list[Written]:
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from sparkml_lifecycle.scoring.dataframe import score_batches
+        from sparkml_lifecycle.scoring.output import to_batch
 
-        said = [json.dumps(score_batches(plan, batches))]
-        yield pa.RecordBatch.from_arrays([pa.array(said, pa.string())], names=["written"])
+        yield to_batch(score_batches(plan, batches))
 
     needed = [F.col(column.quoted(name)) for name in plan.source.names]
-    answers = rows.select(*needed).mapInArrow(work, "written string").collect()
-    return [Written(**one) for row in answers for one in json.loads(row["written"])]
+    return from_rows(rows.select(*needed).mapInArrow(work, "written string").collect())
 
 
-def score_batches(plan: FilePlan, batches: Iterator[pa.RecordBatch]) -> list[dict[str, Any]]:
-    """Score the batches of one task; gives what was written, as plain dicts."""
+def score_batches(plan: FilePlan, batches: Iterator[pa.RecordBatch]) -> list[Written]:
+    """Score the batches of one task; gives what was written."""
     with Output(open_storage(plan.place), plan.target, plan.constant) as output:
         # a task without rows loads no model
         for batch in batches:
-            rows = pa.table(
-                [batch.column(place).cast(one.type) for place, one in enumerate(plan.source)], names=plan.source.names
-            )
+            rows = conformed(batch, plan.source)
             output.write(predicted(model_of(plan.model), plan, rows), rows.num_rows)
-    return [asdict(one) for one in output.written]
+    return output.written

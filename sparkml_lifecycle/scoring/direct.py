@@ -1,15 +1,14 @@
 """The direct engine: workers read the source's files, score them and write files of the target; no row crosses the JVM."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring.output import Output, Written
+from sparkml_lifecycle.scoring.output import Output, Written, from_rows
 from sparkml_lifecycle.scoring.split import Piece
 from sparkml_lifecycle.scoring.worker import ModelReference, model_of
 from sparkml_lifecycle.storage import open_storage
@@ -57,25 +56,28 @@ class FilePlan:
 def run(spark: Any, plan: FilePlan, parts: Sequence[Sequence[Piece]]) -> list[Written]:
     """Score the parts, a task each; gives what was written."""
 
+    if not parts:
+        return []
+
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from sparkml_lifecycle.scoring.direct import score_pieces
+        from sparkml_lifecycle.scoring.output import to_batch
 
         for batch in batches:
-            said = [json.dumps(score_pieces(plan, parts[number])) for number in batch.column(0).to_pylist()]
-            yield pa.RecordBatch.from_arrays([pa.array(said, pa.string())], names=["written"])
+            for number in batch.column(0).to_pylist():
+                yield to_batch(score_pieces(plan, parts[number]))
 
-    answers = spark.range(0, len(parts), 1, len(parts)).mapInArrow(work, "written string").collect()
-    return [Written(**one) for row in answers for one in json.loads(row["written"])]
+    return from_rows(spark.range(0, len(parts), 1, len(parts)).mapInArrow(work, "written string").collect())
 
 
-def score_pieces(plan: FilePlan, pieces: Sequence[Piece]) -> list[dict[str, Any]]:
-    """Score the files of one task; gives what was written, as plain dicts."""
+def score_pieces(plan: FilePlan, pieces: Sequence[Piece]) -> list[Written]:
+    """Score the files of one task; gives what was written."""
     model = model_of(plan.model)
     with Output(open_storage(plan.place), plan.target, plan.constant) as output:
         for piece in pieces:
             for rows in _read(plan, piece):
                 output.write(predicted(model, plan, rows), rows.num_rows)
-    return [asdict(one) for one in output.written]
+    return output.written
 
 
 def predicted(model: PyFuncModel, plan: FilePlan, rows: pa.Table) -> dict[str, Any]:
@@ -86,32 +88,20 @@ def predicted(model: PyFuncModel, plan: FilePlan, rows: pa.Table) -> dict[str, A
 
 
 def _read(plan: FilePlan, piece: Piece) -> Iterator[pa.Table]:
-    wanted = plan.source
-    values = dict(piece.partition)
     filesystem, place = open_storage(piece.path).arrow()
     with filesystem.open_input_file(place) as opened:
         file = pq.ParquetFile(opened, coerce_int96_timestamp_unit="us", pre_buffer=False)
         there = set(file.schema_arrow.names)
-        columns = [one.name for one in wanted if one.name in there and one.name not in values]
+        columns = [name for name in plan.source.names if name in there]
         groups = range(*piece.groups) if piece.groups else range(file.metadata.num_row_groups)
         for batch in file.iter_batches(_BATCH, row_groups=list(groups), columns=columns, use_threads=False):
-            yield _table(batch, wanted, values)
+            yield conformed(batch, plan.source)
 
 
-def _table(batch: pa.RecordBatch, wanted: pa.Schema, values: Mapping[str, str | None]) -> pa.Table:
-    arrays = []
-    for one in wanted:
-        if one.name in values:
-            arrays.append(_partition_value(values[one.name], one.type, batch.num_rows))
-        elif one.name in batch.schema.names:
-            column = batch.column(one.name)
-            arrays.append(column if column.type == one.type else column.cast(one.type))
-        else:
-            arrays.append(pa.nulls(batch.num_rows, one.type))
+def conformed(batch: pa.RecordBatch, wanted: pa.Schema) -> pa.Table:
+    """A batch with the columns and types that are wanted; what it has not is null."""
+    arrays = [
+        batch.column(one.name).cast(one.type) if one.name in batch.schema.names else pa.nulls(batch.num_rows, one.type)
+        for one in wanted
+    ]
     return pa.table(arrays, names=wanted.names)
-
-
-def _partition_value(text: str | None, kind: pa.DataType, rows: int) -> pa.Array:
-    if text is None or text == "":
-        return pa.nulls(rows, kind)
-    return pa.repeat(pa.scalar(text, pa.string()).cast(kind), rows)

@@ -5,7 +5,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sparkml_lifecycle.errors import LifecycleError
+from sparkml_lifecycle.lake.files import spelled
 from sparkml_lifecycle.storage import Storage
 
 _ROW_GROUP = 131_072
@@ -176,7 +177,7 @@ class Output:
             nulls[name] = bounds.nulls
             if bounds.unknown or bounds.least is None:
                 continue
-            low, high = _said(bounds.least, kind, up=False), _said(bounds.most, kind, up=True)
+            low, high = _said(bounds.least, kind), _said(bounds.most, kind)
             if low is not None and high is not None:
                 least[name], most[name] = low, high
         return {"numRecords": self._rows, "minValues": least, "maxValues": most, "nullCount": nulls}
@@ -202,11 +203,11 @@ def _has_bounds(kind: pa.DataType) -> bool:
     )
 
 
-def _said(value: pa.Scalar, kind: pa.DataType, *, up: bool) -> Any:
+def _said(value: pa.Scalar, kind: pa.DataType) -> Any:
     """A bound as Delta's log spells it: times cut to milliseconds, and only short texts (a cut one is no upper bound)."""
     python = value.as_py()
     if pa.types.is_timestamp(kind):
-        return f"{python.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+        return spelled(python)
     if pa.types.is_date(kind):
         return python.isoformat()
     if pa.types.is_string(kind):
@@ -216,8 +217,19 @@ def _said(value: pa.Scalar, kind: pa.DataType, *, up: bool) -> Any:
     return python
 
 
-def as_actions(written: Sequence[Written], now: int, partition: Mapping[str, str | None] | None = None) -> list[Any]:
+def to_batch(written: Sequence[Written]) -> pa.RecordBatch:
+    """What a task has written, as the one row that it sends to the driver."""
+    said = json.dumps([asdict(one) for one in written])
+    return pa.RecordBatch.from_arrays([pa.array([said], pa.string())], names=["written"])
+
+
+def from_rows(rows: Sequence[Any]) -> list[Written]:
+    """What all tasks have written, out of the rows that they sent."""
+    return [Written(**one) for row in rows for one in json.loads(row["written"])]
+
+
+def as_actions(written: Sequence[Written], now: int) -> list[Any]:
     """What commits the files: delta-rs' add actions."""
     from deltalake.transaction import AddAction
 
-    return [AddAction(one.path, one.size, dict(partition or {}), now, True, one.statistics) for one in written]
+    return [AddAction(one.path, one.size, {}, now, True, one.statistics) for one in written]

@@ -19,15 +19,12 @@ class Piece:
         The path or storage URI.
     size : int
         Bytes.
-    partition : tuple of (str, str or None)
-        The values of the partition columns as Delta writes them, which are not in the file.
     groups : (int, int) or None
         The first row group and the one after the last; None is the whole file.
     """
 
     path: str
     size: int
-    partition: tuple[tuple[str, str | None], ...] = ()
     groups: tuple[int, int] | None = None
 
 
@@ -47,7 +44,7 @@ def cut(pieces: Sequence[Piece], tasks: int, groups_of: Callable[[Piece], Sequen
         Whole files.
     tasks : int
     groups_of : callable
-        The bytes of each row group of a file; asked only of files that are large beside a task's share.
+        How large the row groups of a file are beside one another; asked only of files that are large beside a task's share.
     """
     share = max(sum(piece.size for piece in pieces) / tasks, 1)
     small = [part for piece in pieces for part in _parts(piece, share, groups_of)]
@@ -72,10 +69,10 @@ def _parts(piece: Piece, share: float, groups_of: Callable[[Piece], Sequence[int
     # a few parts for each share, so that what is left over at the end is small
     wanted = max(share / 4, 1)
     parts: list[Piece] = []
-    start, size = 0, 0
+    start, size, whole = 0, 0.0, sum(sizes) or 1
     for number, one in enumerate(sizes):
-        size += one
+        size += piece.size * one / whole
         if size >= wanted or number == len(sizes) - 1:
-            parts.append(replace(piece, size=size, groups=(start, number + 1)))
-            start, size = number + 1, 0
+            parts.append(replace(piece, size=round(size), groups=(start, number + 1)))
+            start, size = number + 1, 0.0
     return parts

@@ -153,10 +153,6 @@ def parse(text: str | None, attributes: tuple[str, ...] = RUN_ATTRIBUTES) -> And
     FilterError
         If it cannot be read; the message marks the place.
     """
-    try:
-        str(text or "").encode()
-    except UnicodeEncodeError:
-        raise FilterError("The filter is no valid Unicode text (half of a surrogate pair).") from None
     if text is None or not _text(text, "filter").strip():
         return And(())
     return _Parser(text, attributes).everything()
@@ -184,6 +180,10 @@ def parse_columns(text: str) -> Field:
 def _text(given: object, what: str) -> str:
     if not isinstance(given, str):
         raise FilterError(f"The {what} must be a text, found {given!r}.")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise FilterError(f"The {what} is no valid Unicode text (half of a surrogate pair).") from None
     return given
 
 

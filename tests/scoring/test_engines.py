@@ -232,6 +232,17 @@ def test_a_batch_may_add_columns_where_it_is_asked_and_change_no_type(spark, con
 
 
 @pytest.mark.spark
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_source_without_rows_gives_a_target_without_rows(spark, conf, tmp_path, engine):
+    write_deltalake(str(tmp_path / "source"), odd_rows().slice(0, 0))
+    report = run_job(spark, conf(engine, keep=["id"]))
+    assert (report.rows, report.committed, report.version) == (0, True, 0)
+    assert read(tmp_path / f"target-{engine}").num_rows == 0
+    write_deltalake(str(tmp_path / "source"), odd_rows(), mode="append")
+    assert run_job(spark, conf(engine, keep=["id"])).rows == 6
+
+
+@pytest.mark.spark
 def test_columns_that_came_later_and_other_types_in_old_files(spark, conf, tmp_path):
     source = str(tmp_path / "source")
     write_deltalake(source, pa.table({"id": [1], "a": [1.0], "b": [2.0]}))
@@ -279,6 +290,10 @@ def test_one_big_file_uses_all_cores_and_many_small_ones_make_few_tasks():
     assert ranges[0][0] == 0
     assert ranges[-1][1] == 100
     assert all(a[1] == b[0] for a, b in pairwise(ranges))
+    # what row groups say of their size counts beside one another only: they are compressed in the file
+    for said in (10, 100):
+        parts = split.cut(big, 4, lambda piece, said=said: [said] * 100)
+        assert [sum(piece.groups[1] - piece.groups[0] for piece in part) for part in parts] == [28, 21, 28, 23]
     many = [split.Piece(str(number), 10) for number in range(10_000)]
     parts = split.cut(many, 4, lambda piece: pytest.fail("a small file was opened"))
     assert [len(part) for part in parts] == [2500] * 4
