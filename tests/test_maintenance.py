@@ -184,8 +184,9 @@ def test_nothing_on_the_storage_says_anything_of_a_purged_run(client, tmp_path):
     maintenance.maintain(client.lake)
     client.log_metric(run_id, "zebrametric", 2.0, step=1, synchronous=True)
     # what a compaction leaves that was killed before its commit
-    leftover = next((lake / "metrics").glob("*.zstd.parquet")).with_name("part-00000-killed-c000.zstd.parquet")
-    leftover.write_bytes(next((lake / "metrics").glob("*.zstd.parquet")).read_bytes())
+    source = next(path for path, _ in holding(lake / "metrics", run_id) if path.suffix == ".parquet")
+    leftover = source.with_name("part-00000-killed-c000.zstd.parquet")
+    leftover.write_bytes(source.read_bytes())
     assert {word for _, word in holding(lake, run_id, *SECRETS)} == {run_id, *SECRETS}
     whole = client.get_run(other)
 
