@@ -39,7 +39,7 @@ def main() -> int:
         print(f"score_batch: {said}", file=sys.stderr)
         return 1
     if not report.committed:
-        print(f"score_batch: batch {conf.batch!r} is in {report.target} already; nothing was written")
+        print(f"score_batch: nothing was written to {report.target}: {'; '.join(report.notes)}")
         return 0
     print(
         f"score_batch: {report.pace}, {ENGINES[report.engine]} -> {report.target} version {report.version}, run {report.run_id}"

@@ -10,6 +10,7 @@
     ├── NotFound (KeyError)                no such experiment, run, artifact, model or file
     ├── AlreadyExists (FileExistsError)    the name or directory is taken
     ├── Conflict (RuntimeError)            somebody else committed first and the change no longer applies
+    ├── JobStopped (RuntimeError)          a scoring job that would double, lose or erase rows, with the choices
     ├── ConsentRequired (PermissionError)  code would run out of a model directory
     ├── MissingLibrary (ImportError)       a framework, jar or Java that is not installed
     ├── FormatError (ValueError)           a broken MLmodel, a lake of a newer format
@@ -61,6 +62,10 @@ class AlreadyExists(LifecycleError, FileExistsError):
 
 class Conflict(LifecycleError, RuntimeError):
     """Somebody else committed first, and the change no longer applies."""
+
+
+class JobStopped(LifecycleError, RuntimeError):
+    """A scoring job would double, lose or erase rows unless somebody chooses; the message names the choices."""
 
 
 class ConsentRequired(LifecycleError, PermissionError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparkml_lifecycle.errors import Conflict, SchemaError, StorageError
+from sparkml_lifecycle.errors import Conflict, NotFound, SchemaError, StorageError
 from sparkml_lifecycle.scoring.layout import check_appends
 from sparkml_lifecycle.scoring.output import Written, as_actions
 from sparkml_lifecycle.storage import Storage, said
@@ -62,6 +62,40 @@ class Target:
     def version_of(self, identifier: str) -> int | None:
         """What the last commit under an identifier made it."""
         return None if self.handle is None else self.handle.transaction_version(identifier)
+
+    @property
+    def table_id(self) -> str:
+        """Delta's identifier of the table; empty where it is not there yet."""
+        return "" if self.handle is None else str(self.handle.metadata().id)
+
+    def rows(self) -> int:
+        """How many rows it holds, by its files' statistics."""
+        import pyarrow.compute as pc
+
+        if self.handle is None:
+            return 0
+        return int(pc.sum(pa.table(self.handle.get_add_actions(flatten=True))["num_records"]).as_py() or 0)
+
+    def read_text(self, path: str) -> str | None:
+        """A file below the table's directory; None where there is none."""
+        try:
+            return self.storage.read_bytes(path).decode()
+        except NotFound:
+            return None
+
+    def write_text(self, path: str, text: str) -> None:
+        """Put a file there, whole or not at all."""
+        if self.storage.is_local:
+            (self.storage.local_path / path).parent.mkdir(parents=True, exist_ok=True)
+        self.storage.write_bytes(path, text.encode())
+
+    def names(self, path: str) -> list[str]:
+        """The names of the files of a directory."""
+        return [one.path.rpartition("/")[2] for one in self.storage.list(path) if not one.is_dir]
+
+    def again(self) -> "Target":
+        """The target as it is now."""
+        return Target.open(self.storage)
 
     @property
     def is_ours(self) -> bool:

@@ -49,7 +49,7 @@ class Target(_Strict):
     path : str
     partition_by : list of str
     merge_schema : bool
-        ``append`` may add columns to the table and leave out some that it has, which are null then.
+        A job that adds rows may add columns to the table and leave out some that it has, which are null then.
     """
 
     path: _Some
@@ -67,8 +67,9 @@ class JobConf(_Strict):
     source, target : Source, Target
     job : str
         The job's name, recorded with its run.
-    mode : {"overwrite", "append"}
-        ``overwrite`` replaces the target in one commit; ``append`` adds the rows once per ``batch`` name.
+    mode : {"incremental", "overwrite", "append"}
+        ``incremental`` scores what the source has gained since the job last read it, the first time everything; ``overwrite``
+        replaces the target in one commit; ``append`` adds the rows once per ``batch`` name.
     engine : {"auto", "direct", "dataframe", "column"}
         Who reads and writes; ``auto`` takes the fastest that can do the job, and the report says why not a faster one.
     batch : str or None
@@ -87,6 +88,17 @@ class JobConf(_Strict):
         The framework's method, such as ``predict_proba``.
     params : mapping
         Parameters of the model's signature.
+    redo : bool
+        An answer where a job has stopped: score the whole source again in place of what the target holds; with ``append``, write
+        the batch again.
+    accept : bool
+        The other answer: leave what is there and go on with what is new.
+    adopt : str or None
+        Another job of this target, from whose rows an ``incremental`` job goes on.
+    alongside : bool
+        Write rows beside another job's rows of the same source.
+    replace_all : bool
+        ``overwrite`` may erase rows that the job did not write.
     tracking_uri : str or None
         The lake in which the job is recorded.
     allow_code : bool or None
@@ -99,7 +111,7 @@ class JobConf(_Strict):
     source: Source
     target: Target
     job: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "default"
-    mode: Literal["overwrite", "append"] = "overwrite"
+    mode: Literal["incremental", "overwrite", "append"] = "incremental"
     engine: Literal["auto", "direct", "dataframe", "column"] = "auto"
     batch: Annotated[str | None, BeforeValidator(_text)] = None
     keep: list[str] | None = None
@@ -109,6 +121,11 @@ class JobConf(_Strict):
     result_type: str | None = None
     predict_fn: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    redo: bool = False
+    accept: bool = False
+    adopt: str | None = None
+    alongside: bool = False
+    replace_all: bool = False
     tracking_uri: str | None = None
     allow_code: bool | None = None
     spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
@@ -153,11 +170,20 @@ def check(content: dict[str, Any], where: str = "the conf") -> JobConf:
         raise ConfigError(
             f"In {where}: mode 'append' needs a batch name, under which its rows are written once: batch: '2026-11-23'."
         )
-    if conf.mode == "overwrite" and conf.batch:
-        raise ConfigError(f"In {where}: 'batch' belongs to mode 'append'; mode is 'overwrite'.")
+    if conf.mode != "append" and conf.batch:
+        raise ConfigError(f"In {where}: 'batch' belongs to mode 'append'; mode is {conf.mode!r}.")
+    for name in ("adopt", "alongside"):
+        if getattr(conf, name) and conf.mode != "incremental":
+            raise ConfigError(f"In {where}: {name!r} belongs to mode 'incremental'; mode is {conf.mode!r}.")
+    if conf.redo and conf.accept:
+        raise ConfigError(f"In {where}: 'redo' scores everything again and 'accept' does not; choose one.")
+    if conf.replace_all and conf.mode == "append":
+        raise ConfigError(
+            f"In {where}: 'replace_all' belongs to mode 'overwrite' or redo; mode 'append' replaces nothing."
+        )
     if conf.mode == "overwrite" and conf.target.merge_schema:
         raise ConfigError(
-            f"In {where}: 'target.merge_schema' belongs to mode 'append'; 'overwrite' makes the table anew."
+            f"In {where}: 'target.merge_schema' belongs to the modes that add rows; 'overwrite' makes the table anew."
         )
     _check_places(conf, where)
     return conf

@@ -12,9 +12,10 @@ from sparkml_lifecycle.errors import InvalidInput, LifecycleError
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import Layout
+from sparkml_lifecycle.scoring.reading import Reading
 from sparkml_lifecycle.scoring.ship import is_local
 from sparkml_lifecycle.scoring.split import Piece
-from sparkml_lifecycle.storage import open_storage
+from sparkml_lifecycle.storage import Storage, open_storage
 
 ENGINES = {
     "direct": "by workers that read and write the files",
@@ -38,6 +39,10 @@ class Choice:
         What the direct engine reads.
     source : pyarrow.Schema or None
         The columns of those files.
+    root : Storage or None
+        The Delta table that they belong to.
+    is_partitioned : bool
+        Whether some columns are in the names of their directories.
     """
 
     engine: str
@@ -45,13 +50,15 @@ class Choice:
     target: Target | None = None
     pieces: Sequence[Piece] = ()
     source: pa.Schema | None = None
+    root: Storage | None = None
+    is_partitioned: bool = False
 
 
 class _Not(Exception):
     """Why an engine cannot be used."""
 
 
-def choose(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Choice:
+def choose(spark: Any, conf: JobConf, reading: Reading, layout: Layout) -> Choice:
     """The engine of a job, as ``engine:`` of the conf asks for it.
 
     Raises
@@ -62,7 +69,7 @@ def choose(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Choice:
     if conf.engine == "column":
         return Choice("column", "the conf asks for it")
     try:
-        target = _target(spark, conf, rows, layout)
+        target = _target(spark, conf, reading.rows, layout)
     except _Not as why:
         if conf.engine != "auto":
             raise InvalidInput(f"engine: {conf.engine} cannot do this job: {why}. Use engine: auto.") from None
@@ -70,12 +77,12 @@ def choose(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Choice:
     if conf.engine == "dataframe":
         return Choice("dataframe", "the conf asks for it", target)
     try:
-        pieces, source = _files(conf, layout)
+        pieces, source, root = _files(conf, reading, layout)
     except _Not as why:
         if conf.engine == "direct":
             raise InvalidInput(f"engine: direct cannot do this job: {why}. Use engine: auto.") from None
         return Choice("dataframe", str(why), target)
-    return Choice("direct", "", target, pieces, source)
+    return Choice("direct", "", target, pieces, source, root)
 
 
 def _target(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Target:
@@ -115,22 +122,36 @@ def _is_plain(kind: Any) -> bool:
     return isinstance(kind, plain)
 
 
-def _files(conf: JobConf, layout: Layout) -> tuple[list[Piece], pa.Schema]:
-    """The files that the direct engine reads, and their columns."""
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
-    if conf.source.format != "delta":
+def _files(conf: JobConf, reading: Reading, layout: Layout) -> tuple[list[Piece], pa.Schema, Storage | None]:
+    """The files that the direct engine reads, their columns, and the Delta table that they belong to."""
+    if conf.source.format not in ("delta", "parquet"):
         raise _Not(f"the source is {conf.source.format}")
     if conf.where:
         raise _Not("where: is Spark's to judge")
     if conf.source.options:
         raise _Not("the source has options of Spark's reader")
     try:
+        if conf.source.format == "parquet":
+            pieces, schema = _parquet(reading)
+            return pieces, schema, None
         storage = open_storage(conf.source.path)
         if not storage.speaks_arrow:
             raise _Not(f"workers cannot read {storage.scheme}: by themselves")
-        handle = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
+        pieces, schema = _delta(storage, reading.state.now.version)
+    except (OSError, LifecycleError) as error:
+        raise _Not(f"the driver cannot read the source by itself ({type(error).__name__})") from None
+    other = [name for name in (*layout.inputs, *layout.keep) if schema.get_field_index(name) < 0]
+    if other:
+        raise _Not(f"the source spells {', '.join(other)} differently")
+    return pieces, schema, storage
+
+
+def _delta(storage: Storage, version: int | None) -> tuple[list[Piece], pa.Schema]:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        handle = DeltaTable(storage.delta_uri, version=version, storage_options=storage.delta_options())
         if handle.protocol().min_reader_version > 1:
             raise _Not(
                 "the source uses features of Delta that files alone do not show (deletion vectors, renamed columns …)"
@@ -139,12 +160,22 @@ def _files(conf: JobConf, layout: Layout) -> tuple[list[Piece], pa.Schema]:
             raise _Not("the source has partitions")
         schema = pa.schema(handle.schema().to_arrow())
         adds = pa.table(handle.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pylist()
-    except (DeltaError, OSError, LifecycleError) as error:
+    except DeltaError as error:
         raise _Not(f"delta-rs cannot read the source ({type(error).__name__})") from None
-    other = [name for name in (*layout.inputs, *layout.keep) if schema.get_field_index(name) < 0]
-    if other:
-        raise _Not(f"the source spells {', '.join(other)} differently")
     return [Piece(storage.child(add["path"]).uri, int(add["size_bytes"])) for add in adds], schema
+
+
+def _parquet(reading: Reading) -> tuple[list[Piece], pa.Schema]:
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    files = reading.state.now.files or {}
+    if any("=" in place.rpartition("/")[0] for place in files):
+        raise _Not("the source may have partitions")
+    stores = [open_storage(place) for place in files]
+    if not all(one.speaks_arrow for one in stores):
+        raise _Not(f"workers cannot read {stores[0].scheme}: by themselves")
+    pieces = [Piece(one.uri, size) for one, (size, _) in zip(stores, files.values(), strict=True)]
+    return pieces, to_arrow_schema(reading.rows.schema, timezone="UTC")
 
 
 def _workers_write(spark: Any, place: str) -> bool:

@@ -1,81 +1,57 @@
 """A job whose workers write the target's files: the direct and the dataframe engine, and the one commit of delta-rs after them."""
 
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from sparkml_lifecycle.errors import Conflict
+from sparkml_lifecycle.errors import LifecycleError
 from sparkml_lifecycle.scoring import dataframe, direct, split
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.direct import FilePlan
 from sparkml_lifecycle.scoring.engine import Choice
 from sparkml_lifecycle.scoring.layout import Layout
+from sparkml_lifecycle.scoring.log import OURS, path_of
+from sparkml_lifecycle.scoring.memory import identifier
 from sparkml_lifecycle.scoring.output import Written
+from sparkml_lifecycle.scoring.rules import Gained
 from sparkml_lifecycle.scoring.sink import Commit
 from sparkml_lifecycle.scoring.worker import ModelReference
 from sparkml_lifecycle.storage import open_storage
 
-# a batch that a rival writes at the same moment is looked for again
-_ATTEMPTS = 5
 
+@dataclass(frozen=True)
+class Files:
+    """What workers have written and nobody has committed yet.
 
-def score(
-    spark: Any, conf: JobConf, rows: Any, layout: Layout, choice: Choice, reference: ModelReference, run_id: str
-) -> Commit:
-    """Score a source and commit what the workers wrote; a batch that is there already is left as it is.
-
-    Raises
-    ------
-    Conflict
-        If somebody else changed the target meanwhile.
-    SchemaError
-        If a batch has other columns than the target.
+    Attributes
+    ----------
+    written : tuple of Written
+    schema : pyarrow.Schema
+        The target's columns.
+    engine : str
+        Which engine it was.
     """
-    target = choice.target
-    assert target is not None
-    appends = conf.mode == "append"
-    if appends and _is_there(target, conf):
-        return Commit(target.version, 0, False)
-    plan = _plan(rows, layout, choice, reference, target)
-    if appends:
-        target = target.fitting(plan.target, conf.target.merge_schema)
-    written = _written(spark, rows, plan, choice)
-    said = {"sparkml_lifecycle": {"job": conf.job, "batch": conf.batch, "run_id": run_id}}
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            version = target.commit(
-                written, plan.target, overwrite=not appends, identifiers=_identifiers(target, conf), metadata=said
-            )
-            return Commit(version, sum(one.rows for one in written), True)
-        except Conflict:
-            if not appends or attempt == _ATTEMPTS:
-                raise
-            target = Target.open(target.storage)
-            if _is_there(target, conf):
-                return Commit(target.version, 0, False)
-            target = target.fitting(plan.target, conf.target.merge_schema)
-    raise AssertionError("the last attempt returns or raises")
+
+    written: tuple[Written, ...]
+    schema: pa.Schema
+    engine: str
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(one.rows for one in self.written)
 
 
-def _identifiers(target: Target, conf: JobConf) -> dict[str, int]:
-    """What a commit of this job raises: the job's own counter and, once, its batch."""
-    job = f"sparkml:job:{conf.job}"
-    batch = {_batch(conf): 1} if conf.mode == "append" else {}
-    return {job: (target.version_of(job) or 0) + 1, **batch}
-
-
-def _is_there(target: Target, conf: JobConf) -> bool:
-    return target.version_of(_batch(conf)) is not None
-
-
-def _batch(conf: JobConf) -> str:
-    return f"sparkml:batch:{conf.job}:{conf.batch}"
-
-
-def _plan(rows: Any, layout: Layout, choice: Choice, reference: ModelReference, target: Target) -> FilePlan:
+def plan_of(rows: Any, layout: Layout, choice: Choice, reference: ModelReference) -> FilePlan:
+    """What workers do with each file or batch; ``rows`` is a DataFrame with the source's columns."""
     from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 
+    assert choice.target is not None
     found = choice.source if choice.source is not None else to_arrow_schema(rows.schema, timezone="UTC")
     result = to_arrow_type(layout.result, timezone="UTC", prefers_large_types=False)
     stamps = [
@@ -86,17 +62,73 @@ def _plan(rows: Any, layout: Layout, choice: Choice, reference: ModelReference, 
     return FilePlan(
         reference, layout.inputs, layout.keep,
         pa.schema([found.field(name) for name in dict.fromkeys((*layout.inputs, *layout.keep))]),
-        pa.schema([*kept, pa.field(layout.prediction, result), *stamps]), target.storage.uri, layout.prediction,
+        pa.schema([*kept, pa.field(layout.prediction, result), *stamps]), choice.target.storage.uri, layout.prediction,
         layout.stamps, layout.predict_fn, layout.params,
     )  # fmt: skip
 
 
-def _written(spark: Any, rows: Any, plan: FilePlan, choice: Choice) -> list[Written]:
-    if choice.engine == "dataframe":
-        return dataframe.run(rows, plan)
+def write(spark: Any, rows: Any, plan: FilePlan, choice: Choice, gained: Gained | None) -> Files:
+    """Let the workers score all of the source, or what it gained: ``rows`` has the same rows as a DataFrame."""
+    pieces = choice.pieces if gained is None else _pieces_of(choice, gained)
+    if choice.engine == "dataframe" or pieces is None:
+        return Files(tuple(dataframe.run(rows, plan)), plan.target, "dataframe")
     cores = int(spark.sparkContext.defaultParallelism)
-    tasks = split.task_count(sum(piece.size for piece in choice.pieces), cores)
-    return direct.run(spark, plan, split.cut(choice.pieces, tasks, _groups))
+    tasks = split.task_count(sum(piece.size for piece in pieces), cores)
+    return Files(tuple(direct.run(spark, plan, split.cut(pieces, tasks, _groups))), plan.target, "direct")
+
+
+def nothing(plan: FilePlan, engine: str) -> Files:
+    """No file at all, for a commit that only says something."""
+    return Files((), plan.target, engine)
+
+
+def commit(target: Target, files: Files, conf: JobConf, said: Mapping[str, Any]) -> Commit:
+    """Commit what the workers wrote.
+
+    Raises
+    ------
+    Conflict
+        If another run of the job came first, or somebody else changed a target that was to be replaced.
+    SchemaError
+        If rows that are added have other columns than the target.
+    """
+    adds = said["mode"] != "overwrite"
+    if adds:
+        target = target.fitting(files.schema, conf.target.merge_schema)
+    version = target.commit(
+        files.written, files.schema, overwrite=not adds, identifiers=_identifiers(conf, said), metadata={OURS: said}
+    )
+    return Commit(version, files.rows, True)
+
+
+def discard(target: Target, files: Files) -> None:
+    """Delete files that will not be committed; what stays is never read and waits for a vacuum."""
+    for one in files.written:
+        with suppress(LifecycleError, OSError):
+            target.storage.delete(one.path)
+
+
+def _identifiers(conf: JobConf, said: Mapping[str, Any]) -> dict[str, int]:
+    """What a commit of this job raises: the job's own counter and its batch."""
+    batch = {f"sparkml:batch:{conf.job}:{conf.batch}": said["counter"]} if conf.mode == "append" else {}
+    return {identifier(conf.job): said["counter"], **batch}
+
+
+def _pieces_of(choice: Choice, gained: Gained) -> Sequence[split.Piece] | None:
+    """The files that a source gained, None where one of them is not among those that the direct engine knows."""
+    known = {piece.path: piece for piece in choice.pieces}
+    if gained.files:
+        wanted = [open_storage(path).uri for path in gained.files]
+        return [known[path] for path in wanted] if known.keys() >= set(wanted) else None
+    assert choice.root is not None
+    pieces = []
+    for add in gained.adds:
+        path = choice.root.child(path_of(add)).uri
+        if path not in known and choice.is_partitioned:
+            return None
+        # a compaction has put its rows elsewhere since, and it is still there
+        pieces.append(known.get(path) or split.Piece(path, int(json.loads(add)["add"]["size"])))
+    return pieces
 
 
 def _groups(piece: split.Piece) -> list[int]:

@@ -1,7 +1,10 @@
 """Places as Spark's own file systems see them: the driver's Python may have no credentials, or other ones."""
 
-from collections.abc import Iterator
+import re
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sparkml_lifecycle import uris
@@ -31,6 +34,95 @@ def kind(spark: Any, path: str) -> str:
         # what workers of a killed job have left is nobody's
         left = {name for name in names if is_output(name) or name == "_sparkml"}
         return "delta" if _LOG in names else "directory" if names - left else "nothing"
+
+
+def read_text(spark: Any, uri: str) -> str | None:
+    """The text of a file; None where there is none."""
+    with _explained(uri):
+        files, place = _place(spark, uris.for_spark(uri))
+        if not files.exists(place):
+            return None
+        stream = files.open(place)
+        try:
+            return str(spark.sparkContext._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        finally:
+            stream.close()
+
+
+def write_text(spark: Any, uri: str, text: str) -> None:
+    """Put a file there; on file systems that rename in one step whole or not at all."""
+    jvm = spark.sparkContext._jvm
+    with _explained(uri):
+        files, place = _place(spark, uris.for_spark(uri))
+        beside = place.suffix(f".{uuid.uuid4().hex}")
+        stream = files.create(beside, True)
+        stream.write(bytearray(text.encode()))
+        stream.close()
+        # the newer interface replaces a file in one step, the older one refuses to
+        renamed = jvm.org.apache.hadoop.fs.Options.Rename
+        how = spark.sparkContext._gateway.new_array(renamed, 1)
+        how[0] = renamed.OVERWRITE
+        jvm.org.apache.hadoop.fs.FileContext.getFileContext(
+            place.toUri(), spark.sparkContext._jsc.hadoopConfiguration()
+        ).rename(beside, place, how)
+
+
+def names(spark: Any, uri: str) -> list[str]:
+    """The names of what lies in a directory; empty where there is none."""
+    with _explained(uri):
+        files, place = _place(spark, uris.for_spark(uri))
+        return [status.getPath().getName() for status in files.listStatus(place)] if files.exists(place) else []
+
+
+_STATUS = re.compile(r"FileStatus\{path=(.*); isDirectory=false; length=(\d+); .*modification_time=(\d+);")
+
+
+def files_of(rows: Any) -> dict[str, list[int]]:
+    """The files that a DataFrame over files reads: size in bytes and time in milliseconds of each, by its URI."""
+    leaves = rows._jdf.queryExecution().analyzed().collectLeaves()
+    # one call for all: py4j takes a millisecond for each
+    said = leaves.apply(0).relation().location().allFiles().mkString("\n")
+    return {path: [int(size), int(modified)] for path, size, modified in _STATUS.findall(str(said))}
+
+
+@dataclass(frozen=True)
+class DeltaRelation:
+    """The one Delta table that a DataFrame reads, at the version that it reads.
+
+    Attributes
+    ----------
+    id : str
+        The table's identifier in its log.
+    """
+
+    id: str
+    _spark: Any
+    _snapshot: Any
+
+    def only(self, adds: Sequence[str]) -> Any:
+        """The rows of some of its files, given as the log's add actions; with the columns that the table has now."""
+        from pyspark.sql import DataFrame
+
+        jvm = self._spark.sparkContext._jvm
+        action = jvm.org.apache.spark.sql.delta.actions.Action
+        files = jvm.org.apache.spark.api.python.PythonUtils.toSeq([action.fromJson(add) for add in adds])
+        made = self._snapshot.deltaLog().createDataFrame(self._snapshot, files, False, jvm.scala.Option.empty())
+        return DataFrame(made, self._spark)
+
+
+def delta_relation(rows: Any) -> DeltaRelation:
+    """The Delta table of a DataFrame that reads one."""
+    snapshot = rows._jdf.queryExecution().analyzed().collectLeaves().apply(0).relation().location().getSnapshot()
+    return DeltaRelation(str(snapshot.metadata().id()), rows.sparkSession, snapshot)
+
+
+def snapshot(spark: Any, path: str) -> Any:
+    """The newest snapshot of a Delta table, as Delta's own code has it; of version -1 where there is none."""
+    jvm = spark.sparkContext._jvm
+    with _explained(path):
+        table = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, uris.for_spark(path))
+        nothing = jvm.scala.Option.empty()
+        return table.update(False, nothing, nothing)
 
 
 def _place(spark: Any, uri: str) -> tuple[Any, Any]:

@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from sparkml_lifecycle.errors import (
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import column, engine, files, process, sink
+from sparkml_lifecycle.scoring import attempt, engine, process, sink
 from sparkml_lifecycle.scoring.conf import JobConf
-from sparkml_lifecycle.scoring.layout import Layout, layout_of
+from sparkml_lifecycle.scoring.layout import layout_of
+from sparkml_lifecycle.scoring.reading import open_source
 from sparkml_lifecycle.scoring.ship import ship
-from sparkml_lifecycle.scoring.source import check_columns, filtered, read_source
-from sparkml_lifecycle.scoring.worker import ModelReference
+from sparkml_lifecycle.scoring.source import check_columns
 from sparkml_lifecycle.settings import Settings
 
 EXPERIMENT = "scoring"
@@ -46,12 +45,16 @@ class Report:
     version : int
         The target's Delta version after the commit.
     committed : bool
-        False where the batch was written before, so that nothing was.
-    model_uri, model_digest, target : str
+        False where there was nothing new, so that nothing was written.
+    model_uri, model_digest, target, mode : str
+    source_version : int or None
+        The version of a Delta source that was read.
     engine : str
         Which of :data:`sparkml_lifecycle.scoring.engine.ENGINES` did it.
     why : str
         Why not a faster one; empty for the fastest.
+    notes : tuple of str
+        What else is worth knowing, such as why there was nothing to do.
     run_id : str
     """
 
@@ -65,6 +68,9 @@ class Report:
     engine: str
     why: str
     run_id: str
+    mode: str = "overwrite"
+    source_version: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def rows_per_second(self) -> float:
@@ -130,6 +136,8 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, ch
 
     Raises
     ------
+    JobStopped
+        If rows would be doubled, lost or erased unless somebody chooses; the message names the choices.
     NotFound
         If there is no such model (then no run is made), or no such source.
     InvalidInput
@@ -213,6 +221,8 @@ def _asked(conf: JobConf, chosen: Chosen) -> dict[str, str]:
 def _done(report: Report) -> dict[str, str]:
     return {
         "target_version": str(report.version),
+        "source_version": "" if report.source_version is None else str(report.source_version),
+        "notes": "; ".join(report.notes),
         "engine": report.engine,
         "why_not_faster": report.why,
         "committed": str(report.committed).lower(),
@@ -227,58 +237,42 @@ def _params(said: Mapping[str, str]) -> list[Any]:
 
 def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
     started = time.perf_counter()
-    target = uris.normalise(conf.target.path)
     try:
-        choice, done = _written(spark, conf, chosen, run_id)
+        done = _written(spark, conf, chosen, run_id)
     except LifecycleError:
         raise
     except Exception as error:
         raise _explained(error, conf) from error
     seconds = time.perf_counter() - started
     return Report(
-        done.rows, seconds, done.version, done.made, conf.model, chosen.model.digest, target, choice.engine, choice.why,
-        run_id,
+        rows=done.commit.rows, seconds=seconds, version=done.commit.version, committed=done.commit.made, model_uri=conf.model,
+        model_digest=chosen.model.digest, source_version=done.source_version, target=uris.normalise(conf.target.path),
+        mode=conf.mode, engine=done.engine, why=done.why, notes=done.notes, run_id=run_id,
     )  # fmt: skip
 
 
-def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> tuple[engine.Choice, sink.Commit]:
-    rows = read_source(spark, conf.source)
-    sink.check_target(spark, rows, conf.target.path)
-    if conf.where:
-        rows = filtered(rows, conf.where)
-    check_columns(rows, chosen.model)
-    layout = layout_of(rows.columns, chosen.model, conf)
-    choice = engine.choose(spark, conf, rows, layout)
-    reference = ship(spark, chosen.directory, chosen.consent)
-    if choice.target is not None:
-        return choice, files.score(spark, conf, rows, layout, choice, reference, run_id)
-    before = sink.write(spark, with_predictions(rows, chosen.model, layout, reference), conf, run_id)
-    return choice, sink.commit_of(spark, conf.target.path, before, run_id)
+def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> attempt.Done:
+    reading = open_source(spark, conf)
+    sink.check_target(spark, reading.rows, conf.target.path)
+    check_columns(reading.rows, chosen.model)
+    layout = layout_of(reading.rows.columns, chosen.model, conf)
+    choice = engine.choose(spark, conf, reading, layout)
+    work = attempt.Attempt(
+        spark,
+        conf,
+        chosen.model,
+        lambda: ship(spark, chosen.directory, chosen.consent),
+        reading,
+        layout,
+        choice,
+        run_id,
+    )
+    return work.until_done()
 
 
 _RAISED = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))\b:? ?(.*)$", re.MULTILINE)
 _OF_FILES = ("FileNotFoundError", "PermissionError", "OSError", "NotADirectoryError")
 _CONDITION = re.compile(r"\[[A-Z][A-Z0-9_.]+\] [^\n]+")
-
-
-def with_predictions(rows: Any, model: PyFuncModel, layout: Layout, reference: ModelReference) -> Any:
-    """``rows`` with the prediction and its stamps, by the column engine; of the source only the columns to keep."""
-    from pyspark.sql import functions as F
-
-    udf = column.ModelUdf(
-        reference, model.input_names, model.optional_names, layout.result, layout.predict_fn, layout.params
-    )
-    taken = [F.col(column.quoted(name)) for name in layout.inputs]
-    answer = udf(*taken) if layout.by_position else udf(F.struct(*taken))
-    return rows.select(
-        *(F.col(column.quoted(name)) for name in layout.keep),
-        answer.alias(layout.prediction),
-        *(F.lit(value).cast(_spark_type(value)).alias(name) for name, value in layout.stamps.items()),
-    )
-
-
-def _spark_type(value: Any) -> str:
-    return "timestamp" if isinstance(value, datetime) else "string"
 
 
 def _explained(error: Exception, conf: JobConf) -> LifecycleError:

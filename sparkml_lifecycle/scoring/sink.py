@@ -1,6 +1,7 @@
-"""The Delta table that a job writes through Spark: what is there before, the commit, and which commit was the job's own."""
+"""The Delta table that a job writes through Spark: as it is before, and the commit."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,9 @@ from sparkml_lifecycle.errors import Conflict, InvalidInput
 from sparkml_lifecycle.scoring import hadoop
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import check_appends
+from sparkml_lifecycle.scoring.log import OURS, latest
+from sparkml_lifecycle.scoring.memory import identifier
 from sparkml_lifecycle.spark import delta_reads
-
-# a batch that a rival writes at the same moment is looked for again
-_ATTEMPTS = 3
-# commits that are looked at first
-_LATEST = 8
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Commit:
         The table's version that the job made, or the newest where it made none.
     rows : int
     made : bool
-        False where the batch was there already, so that nothing was written.
+        False where nothing was written.
     """
 
     version: int
@@ -64,57 +62,105 @@ def check_target(spark: Any, rows: Any, target: str) -> None:
         raise InvalidInput(f"The source reads the target {target!r}: the job would write over what it reads.")
 
 
-def write(spark: Any, scored: Any, conf: JobConf, run_id: str) -> int | None:
-    """Write a job's rows in one commit; a batch that is there already is left as it is.
+@dataclass(frozen=True)
+class SparkTarget:
+    """A target that Spark commits to, as it was when its job began."""
 
-    Returns
-    -------
-    int or None
-        The table's version before, for :func:`commit_of`; None where it was not there.
+    spark: Any
+    path: str
+    snapshot: Any
+
+    @classmethod
+    def open(cls, spark: Any, path: str) -> "SparkTarget":
+        """The table at a place."""
+        return cls(spark, path, hadoop.snapshot(spark, path))
+
+    def again(self) -> "SparkTarget":
+        """The target as it is now."""
+        return SparkTarget.open(self.spark, self.path)
+
+    @property
+    def version(self) -> int:
+        """The version; -1 of a table that is not there yet."""
+        return int(self.snapshot.version())
+
+    @property
+    def table_id(self) -> str:
+        """Delta's identifier of the table; empty where it is not there yet."""
+        return "" if self.version < 0 else str(self.snapshot.metadata().id())
+
+    def version_of(self, name: str) -> int | None:
+        """What the last commit under a transaction identifier made it."""
+        found = self.snapshot.transactions().get(name)
+        return int(found.get()) if found.isDefined() else None
+
+    def rows(self) -> int:
+        """How many rows it holds; Delta counts by its files' statistics."""
+        if self.version < 0:
+            return 0
+        return int(self.spark.read.format("delta").load(uris.for_spark(self.path)).count())
+
+    def read_text(self, path: str) -> str | None:
+        """A file below the table's directory; None where there is none."""
+        return hadoop.read_text(self.spark, uris.join(self.path, path))
+
+    def write_text(self, path: str, text: str) -> None:
+        """Put a file there."""
+        hadoop.write_text(self.spark, uris.join(self.path, path), text)
+
+    def names(self, path: str) -> list[str]:
+        """The names of the files of a directory."""
+        return hadoop.names(self.spark, uris.join(self.path, path))
+
+
+def write(target: SparkTarget, scored: Any, conf: JobConf, said: Mapping[str, Any]) -> Commit:
+    """Write a job's rows in one commit.
+
+    Parameters
+    ----------
+    target : SparkTarget
+    scored : DataFrame
+    conf : JobConf
+    said : mapping
+        What the commit says of itself.
 
     Raises
     ------
     SchemaError
-        If a batch leaves out columns that the table has, and the conf does not say ``merge_schema``.
+        If the rows leave out columns that the table has, and the conf does not say ``merge_schema``.
     Conflict
-        If somebody else changed the table while it was being replaced.
+        If somebody else changed the table while it was being replaced, or another run of the job came first.
     """
     rivals = _exceptions_of_rivals()
-    target = uris.for_spark(conf.target.path)
-    before = _newest(spark, target)
-    if before is not None and conf.mode == "append" and not conf.target.merge_schema:
-        check_appends([field.name for field in spark.read.format("delta").load(target).schema], scored.columns, target)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            _writer(scored, conf, run_id).save(target)
-            break
-        except rivals as error:
-            if conf.mode == "append" and attempt < _ATTEMPTS:
-                continue
-            raise Conflict(
-                f"Somebody else changed the target {conf.target.path!r} while the job {conf.job!r} wrote; nothing of it was "
-                f"committed ({type(error).__name__}). Run it again."
-            ) from error
-    return before
+    adds = said["mode"] != "overwrite"
+    place = uris.for_spark(conf.target.path)
+    if target.version >= 0 and adds and not conf.target.merge_schema:
+        there = target.spark.read.format("delta").load(place).schema
+        check_appends([field.name for field in there], scored.columns, place)
+    try:
+        _writer(scored, conf, said, adds).save(place)
+    except rivals as error:
+        raise _conflict(conf, type(error).__name__) from error
+    made = _commit_of(target.again(), target.version + 1, said["run_id"])
+    if made is None:
+        # Delta leaves out a transaction whose number it has seen
+        raise _conflict(conf, "another run of the job came first")
+    return made
 
 
-def commit_of(spark: Any, target: str, before: int | None, run_id: str) -> Commit:
-    """The commit of a run since ``before``, among those that others made meanwhile."""
-    from delta.tables import DeltaTable
+def _conflict(conf: JobConf, why: str) -> Conflict:
+    return Conflict(
+        f"Somebody else changed the target {conf.target.path!r} while the job {conf.job!r} wrote; nothing of it was committed "
+        f"({why}). Run it again."
+    )
 
-    target = uris.for_spark(target)
-    if not DeltaTable.isDeltaTable(spark, target):
-        return Commit(0, 0, False)
-    count, first = _LATEST, 0 if before is None else before + 1
-    while True:
-        # counted from the newest, which others move meanwhile
-        entries = _history(spark, target, count)
-        for entry in entries:
-            if f'"run_id": "{run_id}"' in (entry["userMetadata"] or ""):
-                return Commit(int(entry["version"]), int(entry["operationMetrics"].get("numOutputRows", 0)), True)
-        if len(entries) < count or entries[-1]["version"] <= first:
-            return Commit(int(entries[0]["version"]), 0, False)
-        count *= 4
+
+def _commit_of(target: SparkTarget, first: int, run_id: str) -> Commit | None:
+    """The commit of a run since a version, among those that others made meanwhile."""
+    for entry in reversed(latest(target.read_text, first, target.version)):
+        if entry.said.get("run_id") == run_id:
+            return Commit(entry.version, entry.rows or 0, True)
+    return None
 
 
 def _exceptions_of_rivals() -> tuple[type[Exception], ...]:
@@ -124,29 +170,12 @@ def _exceptions_of_rivals() -> tuple[type[Exception], ...]:
     return tuple(getattr(exceptions, name) for name in exceptions.__all__)
 
 
-def _writer(scored: Any, conf: JobConf, run_id: str) -> Any:
-    said = {"job": conf.job, "batch": conf.batch, "run_id": run_id}
-    writer = (
-        scored.write.format("delta").mode(conf.mode).option("userMetadata", json.dumps({"sparkml_lifecycle": said}))
-    )
+def _writer(scored: Any, conf: JobConf, said: Mapping[str, Any], adds: bool) -> Any:
+    writer = scored.write.format("delta").mode("append" if adds else "overwrite")
+    writer = writer.option("userMetadata", json.dumps({OURS: said}))
+    writer = writer.option("txnAppId", identifier(conf.job)).option("txnVersion", str(said["counter"]))
     if conf.target.partition_by:
         writer = writer.partitionBy(*conf.target.partition_by)
-    if conf.mode == "overwrite":
+    if not adds:
         return writer.option("overwriteSchema", "true")
-    if conf.target.merge_schema:
-        writer = writer.option("mergeSchema", "true")
-    # Delta skips a transaction that it has seen, so a batch that runs again writes nothing
-    return writer.option("txnAppId", f"sparkml:batch:{conf.job}:{conf.batch}").option("txnVersion", "1")
-
-
-def _history(spark: Any, target: str, count: int) -> list[Any]:
-    from delta.tables import DeltaTable
-
-    columns = ("version", "userMetadata", "operationMetrics")
-    return list(DeltaTable.forPath(spark, target).history(count).select(*columns).collect())
-
-
-def _newest(spark: Any, target: str) -> int | None:
-    from delta.tables import DeltaTable
-
-    return int(_history(spark, target, 1)[0]["version"]) if DeltaTable.isDeltaTable(spark, target) else None
+    return writer.option("mergeSchema", "true") if conf.target.merge_schema else writer

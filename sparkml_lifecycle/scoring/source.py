@@ -14,8 +14,8 @@ from sparkml_lifecycle.scoring.conf import Source
 _UNKNOWN_COLUMN = re.compile(r"UNRESOLVED_COLUMN.* with name `([^`.]+)` cannot be resolved")
 
 
-def read_source(spark: Any, source: Source) -> Any:
-    """The source as a DataFrame.
+def read_source(spark: Any, source: Source, version: int | None = None) -> Any:
+    """The source as a DataFrame; a Delta table at a version, where it is given.
 
     Raises
     ------
@@ -31,12 +31,13 @@ def read_source(spark: Any, source: Source) -> Any:
             f"The source {source.path!r} is a Delta table, and source.format is {source.format!r}: that would read the rows of "
             "files that were removed too. Use format: delta."
         )
+    pinned = {} if version is None else {"versionAsOf": str(version)}
     try:
         if source.format == "table":
-            return spark.table(source.path)
+            return spark.read.options(**pinned).table(source.path)
         if source.format == "sql":
             return spark.sql(source.path)
-        return spark.read.format(source.format).options(**source.options).load(uris.for_spark(source.path))
+        return spark.read.format(source.format).options(**source.options, **pinned).load(uris.for_spark(source.path))
     except AnalysisException as error:
         if source.format == "sql":
             raise InvalidInput(f"The source {source.path!r} (sql) cannot be run: {reason(error)}.") from error

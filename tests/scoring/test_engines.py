@@ -75,7 +75,14 @@ def conf(tmp_path, lake, model):
     def made(engine="auto", source=None, **change):
         source = source or {"path": str(tmp_path / "source")}
         target = {"path": str(tmp_path / f"target-{change.pop('to', engine)}")}
-        content = {"model": model, "source": source, "target": target, "engine": engine, "tracking_uri": str(lake)}
+        content = {
+            "model": model,
+            "source": source,
+            "target": target,
+            "engine": engine,
+            "tracking_uri": str(lake),
+            "mode": "overwrite",
+        }
         return check({**content, "allow_code": True, "result_type": "double", **change})
 
     return made
@@ -195,23 +202,23 @@ def test_an_overwrite_does_not_replace_what_it_has_not_seen(spark, conf, tmp_pat
 
     write_deltalake(str(tmp_path / "source"), odd_rows())
     run_job(spark, conf("direct"))
-    score = files._written
+    score = files.write
 
     def others_write_meanwhile(*arguments):
         done = score(*arguments)
         run_job(spark, conf("direct", mode="append", batch="b", job="other"))
         return done
 
-    monkeypatch.setattr(files, "_written", others_write_meanwhile)
+    monkeypatch.setattr(files, "write", others_write_meanwhile)
     with monkeypatch.context() as patch:
         calls = []
         patch.setattr(
             files,
-            "_written",
+            "write",
             lambda *a: (calls.append(1), (others_write_meanwhile if len(calls) == 1 else score)(*a))[1],
         )
         with pytest.raises(errors.Conflict, match="nothing was committed"):
-            run_job(spark, conf("direct"))
+            run_job(spark, conf("direct", redo=True, replace_all=True))
     assert read(tmp_path / "target-direct").num_rows == 12
 
 

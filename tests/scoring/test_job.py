@@ -64,6 +64,7 @@ def work(spark, tmp_path, lake):
         "source": {"path": str(tmp_path / "source")},
         "target": {"path": str(tmp_path / "target")},
         "tracking_uri": str(lake),
+        "mode": "overwrite",
     }
     return case, run, content
 

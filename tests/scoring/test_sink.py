@@ -28,7 +28,10 @@ MINIMAL = {"model": "m", "source": {"path": "s"}, "target": {"path": "t"}}
         ({"target": {"path": "s/scored"}}, "lies in the source"),
         ({"source": {"path": "t/in", "format": "parquet"}}, "holds the source"),
         ({"target": {"path": "s3a://b/x"}, "source": {"path": "s3://b/x/"}}, "is the source"),
-        ({"target": {"path": "t", "merge_schema": True}}, "'target.merge_schema' belongs to mode 'append'"),
+        (
+            {"target": {"path": "t", "merge_schema": True}, "mode": "overwrite"},
+            "'target.merge_schema' belongs to the modes that add rows",
+        ),
         ({"target": {"path": "s3:x"}}, "names no place"),
     ],
 )
@@ -82,6 +85,7 @@ def work(spark, tmp_path, lake):
         "source": {"path": str(tmp_path / "source")},
         "target": {"path": str(tmp_path / "target")},
         "tracking_uri": str(lake),
+        "mode": "overwrite",
     }
 
 
