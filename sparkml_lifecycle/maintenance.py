@@ -18,14 +18,17 @@ from sparkml_lifecycle.tracking.tables import (
     MetricRow,
     ParamRow,
     RunRow,
+    ScoringRow,
     TagRow,
 )
 
 # a folded table comes before its fold
-TABLES: tuple[type[Row], ...] = (ExperimentRow, RunRow, ParamRow, TagRow, InputRow, MetricRow, LatestMetricRow)
+TABLES: tuple[type[Row], ...] = (
+    ExperimentRow, RunRow, ParamRow, TagRow, InputRow, ScoringRow, MetricRow, LatestMetricRow,
+)  # fmt: skip
 # and is erased before it
 _OF_A_RUN: tuple[tuple[type[Row], str], ...] = (
-    (MetricRow, "run_id"), (LatestMetricRow, "run_id"), (ParamRow, "run_id"), (TagRow, "owner"), (InputRow, "run_id"),
+    (MetricRow, "run_id"), (LatestMetricRow, "run_id"), (ParamRow, "run_id"), (TagRow, "owner"), (InputRow, "run_id"), (ScoringRow, "run_id"),
     (RunRow, "run_id"),
 )  # fmt: skip
 

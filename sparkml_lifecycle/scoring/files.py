@@ -69,8 +69,9 @@ def plan_of(rows: Any, layout: Layout, choice: Choice, reference: ModelReference
 
 def write(spark: Any, rows: Any, plan: FilePlan, choice: Choice, gained: Gained | None) -> Files:
     """Let the workers score all of the source, or what it gained: ``rows`` has the same rows as a DataFrame."""
-    pieces = choice.pieces if gained is None else _pieces_of(choice, gained)
-    if choice.engine == "dataframe" or pieces is None:
+    direct_reads = choice.engine == "direct"
+    pieces = _pieces_of(choice, gained) if direct_reads and gained is not None else choice.pieces
+    if not direct_reads or pieces is None:
         return Files(tuple(dataframe.run(rows, plan)), plan.target, "dataframe")
     cores = int(spark.sparkContext.defaultParallelism)
     tasks = split.task_count(sum(piece.size for piece in pieces), cores)

@@ -3,7 +3,6 @@
 import contextlib
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from sparkml_lifecycle import package, uris
 from sparkml_lifecycle.client import LifecycleClient, resolve
 from sparkml_lifecycle.errors import (
-    AlreadyExists,
     InvalidInput,
     LifecycleError,
     SchemaError,
@@ -19,70 +17,14 @@ from sparkml_lifecycle.errors import (
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import attempt, engine, process, sink
+from sparkml_lifecycle.scoring import attempt, engine, record, sink
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import layout_of
 from sparkml_lifecycle.scoring.reading import open_source
+from sparkml_lifecycle.scoring.record import Report
 from sparkml_lifecycle.scoring.ship import ship
 from sparkml_lifecycle.scoring.source import check_columns
 from sparkml_lifecycle.settings import Settings
-
-EXPERIMENT = "scoring"
-# below either a rate says more about Spark's start than about the model
-_ROWS_FOR_A_RATE, _SECONDS_FOR_A_RATE = 100_000, 10.0
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a job did.
-
-    Attributes
-    ----------
-    rows : int
-        Rows in the commit.
-    seconds : float
-        From reading the source to the commit.
-    version : int
-        The target's Delta version after the commit.
-    committed : bool
-        False where there was nothing new, so that nothing was written.
-    model_uri, model_digest, target, mode : str
-    source_version : int or None
-        The version of a Delta source that was read.
-    engine : str
-        Which of :data:`sparkml_lifecycle.scoring.engine.ENGINES` did it.
-    why : str
-        Why not a faster one; empty for the fastest.
-    notes : tuple of str
-        What else is worth knowing, such as why there was nothing to do.
-    run_id : str
-    """
-
-    rows: int
-    seconds: float
-    version: int
-    committed: bool
-    model_uri: str
-    model_digest: str
-    target: str
-    engine: str
-    why: str
-    run_id: str
-    mode: str = "overwrite"
-    source_version: int | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def rows_per_second(self) -> float:
-        """Rows divided by seconds, the job's fixed seconds included."""
-        return self.rows / self.seconds if self.seconds else 0.0
-
-    @property
-    def pace(self) -> str:
-        """``336,776 rows in 12.0 s``, with the rate where the job took long enough for one."""
-        telling = self.rows >= _ROWS_FOR_A_RATE and self.seconds >= _SECONDS_FOR_A_RATE
-        rate = f" ({self.rows_per_second:,.0f} rows a second)" if telling else ""
-        return f"{self.rows:,} rows in {self.seconds:.1f} s{rate}"
 
 
 @dataclass(frozen=True)
@@ -148,51 +90,16 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, ch
         If the model raises; nothing is committed.
     """
     chosen = chosen or find_model(conf, client)
-    client = chosen.client
-    experiment_id = _experiment_id(client)
-    _end_dead_runs(client, experiment_id, conf.job)
-    run = client.create_run(
-        experiment_id, run_name=conf.job, tags={"sparkml.job": conf.job, process.TAG: process.this()}
-    )
-    run_id = run.info.run_id
-    client.log_batch(run_id, params=_params(_asked(conf, chosen)))
-    # a lake that cannot be written is told before anything is scored
-    client.flush()
+    kept = record.begin(chosen.client, conf, chosen.model.digest)
     try:
-        report = _score(spark, conf, chosen, run_id)
+        report = _score(spark, conf, chosen, kept.run_id)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             _cancel(spark)
-        _record_failure(client, run_id, error)
+        kept.failed(error)
         raise
-    client.log_batch(run_id, params=_params(_done(report)))
-    for name, value in (
-        ("rows", report.rows),
-        ("seconds", report.seconds),
-        ("rows_per_second", report.rows_per_second),
-    ):
-        client.log_metric(run_id, name, value)
-    client.set_terminated(run_id)
+    kept.done(report)
     return report
-
-
-def _experiment_id(client: LifecycleClient) -> str:
-    """The experiment of the jobs, so that they never mix with trainings; two jobs that start at once get the same one."""
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is None:
-        try:
-            return client.create_experiment(EXPERIMENT)
-        except AlreadyExists:
-            found = client.experiment_named(EXPERIMENT)
-    return found.experiment_id
-
-
-def _end_dead_runs(client: LifecycleClient, experiment_id: str, job: str) -> None:
-    """Runs of this job whose process was killed, on this machine: nobody was left to end them."""
-    for run in client.search_runs([experiment_id], f"status = 'RUNNING' and tags.`sparkml.job` = '{job}'"):
-        if process.is_dead(run.data.tags.get(process.TAG, "")):
-            client.set_tag(run.info.run_id, "sparkml.error", "its process ended without a word")
-            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _cancel(spark: Any) -> None:
@@ -201,38 +108,6 @@ def _cancel(spark: Any) -> None:
     # under spark-submit the same Ctrl-C has ended the JVM, and with it the job
     with contextlib.suppress(Py4JError, OSError):
         spark.sparkContext.cancelAllJobs()
-
-
-def _record_failure(client: LifecycleClient, run_id: str, error: BaseException) -> None:
-    client.set_tag(run_id, "sparkml.error", type(error).__name__)
-    if isinstance(error, LifecycleError):
-        # its messages never quote rows
-        client.set_tag(run_id, "sparkml.error.message", str(error).split("\n")[0][:1000])
-    client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-
-
-def _asked(conf: JobConf, chosen: Chosen) -> dict[str, str]:
-    return {
-        "model": conf.model, "model_digest": chosen.model.digest, "source": conf.source.path, "source_format": conf.source.format,
-        "target": uris.normalise(conf.target.path), "mode": conf.mode, "batch": conf.batch or "", "where": conf.where or "",
-    }  # fmt: skip
-
-
-def _done(report: Report) -> dict[str, str]:
-    return {
-        "target_version": str(report.version),
-        "source_version": "" if report.source_version is None else str(report.source_version),
-        "notes": "; ".join(report.notes),
-        "engine": report.engine,
-        "why_not_faster": report.why,
-        "committed": str(report.committed).lower(),
-    }
-
-
-def _params(said: Mapping[str, str]) -> list[Any]:
-    from sparkml_lifecycle.entities import Param
-
-    return [Param(key, value[:6000]) for key, value in said.items() if value]
 
 
 def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:

@@ -44,8 +44,8 @@ class Layout:
     params: Mapping[str, Any]
 
 
-def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf) -> Layout:
-    """The layout of a job over a source with these columns.
+def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result_type: Any = None) -> Layout:
+    """The layout of a job over a source with these columns; ``result_type`` is a Spark type in place of the conf's text.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf) -> Layo
         raise SchemaError(
             f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:."
         )
-    result = column.output_type(model, conf.result_type, conf.predict_fn)
+    result = column.output_type(model, result_type or conf.result_type, conf.predict_fn)
     model.check_method(conf.predict_fn)
     inputs = tuple(name for name in model.input_names or columns if name in columns)
     by_position = model.input_names is not None and not model.optional_names

@@ -34,7 +34,7 @@ from sparkml_lifecycle.tracking.fold import Latest
 from sparkml_lifecycle.tracking.logged import logged, run_of, runs_of
 from sparkml_lifecycle.tracking.only import Only
 from sparkml_lifecycle.tracking.params import Params
-from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
+from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, ScoringRow, TagRow
 from sparkml_lifecycle.tracking.values import input_row, metric_row, moment, tag_row
 
 _WAIT_SECONDS = 1.0
@@ -270,6 +270,10 @@ class TrackingStore:
         self._buffer.add([input_row(now, run_id, one) for one in datasets])
         if self._at_once(run_id, None):
             self.flush()
+
+    def log_scoring(self, **said: Any) -> None:
+        """Log what a scoring job did: the fields of :class:`sparkml_lifecycle.tracking.tables.ScoringRow`."""
+        self._buffer.add([ScoringRow(at=self._now(), **said)])
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag of a run.

@@ -107,6 +107,54 @@ class InputRow(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoringRow(Row):
+    """What a scoring job did, successful or not; every row counts.
+
+    Attributes
+    ----------
+    run_id, job, mode : str
+    batch : str or None
+    status : str
+        ``FINISHED``, ``NOTHING`` (there was nothing new), ``FAILED`` or ``KILLED``.
+    model_uri, model_digest : str
+    source, source_format, target : str
+    source_version, target_version : int or None
+        Of Delta tables: what was read, and what has the rows.
+    rows, errors : int
+    seconds : float
+        From reading the source to the commit.
+    engine, evaluator : str
+        Who read and wrote, and whose code evaluated the model.
+    notes : str
+    profile : str or None
+        JSON: what is known of the rows' values; nothing yet.
+    """
+
+    TABLE: ClassVar[str] = "scorings"
+    SORTED_BY: ClassVar[tuple[str, ...]] = ("job", "run_id")
+
+    run_id: str
+    job: str
+    mode: str
+    batch: str | None = None
+    status: str
+    model_uri: str
+    model_digest: str
+    source: str
+    source_format: str
+    source_version: int | None = None
+    target: str
+    target_version: int | None = None
+    rows: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    engine: str = ""
+    evaluator: str = "native"
+    notes: str = ""
+    profile: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatestMetricRow(Fold):
     """The latest, smallest and largest value of a metric of a run, as far as the covered files of ``metrics`` go.
 
