@@ -17,13 +17,16 @@ from sparkml_lifecycle.errors import (
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import attempt, engine, record, sink
+from sparkml_lifecycle.scoring import attempt, engine, files, predictions, record
 from sparkml_lifecycle.scoring.conf import JobConf
-from sparkml_lifecycle.scoring.layout import layout_of
-from sparkml_lifecycle.scoring.reading import open_source
+from sparkml_lifecycle.scoring.layout import Layout, layout_of
+from sparkml_lifecycle.scoring.reading import Reading, open_source
 from sparkml_lifecycle.scoring.record import Report
+from sparkml_lifecycle.scoring.rules import Decision
 from sparkml_lifecycle.scoring.ship import ship
+from sparkml_lifecycle.scoring.sink import SparkTarget, check_target
 from sparkml_lifecycle.scoring.source import check_columns
+from sparkml_lifecycle.scoring.worker import ModelReference
 from sparkml_lifecycle.settings import Settings
 
 
@@ -128,21 +131,42 @@ def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
 
 def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> attempt.Done:
     reading = open_source(spark, conf)
-    sink.check_target(spark, reading.rows, conf.target.path)
+    check_target(spark, reading.rows, conf.target.path)
     check_columns(reading.rows, chosen.model)
     layout = layout_of(reading.rows.columns, chosen.model, conf)
     choice = engine.choose(spark, conf, reading, layout)
-    work = attempt.Attempt(
-        spark,
+    way, target = _way(spark, conf, chosen, reading, layout, choice)
+    return attempt.Attempt(conf, chosen.model.digest, reading.state, way, run_id).until_done(target)
+
+
+def _way(
+    spark: Any, conf: JobConf, chosen: Chosen, reading: Reading, layout: Layout, choice: engine.Choice
+) -> tuple[attempt.Way, Any]:
+    """How this engine brings rows into the target, and the target as it commits to it."""
+
+    def rows(decision: Decision) -> Any:
+        if decision.scores == "nothing":
+            return reading.rows.limit(0)
+        return reading.rows if decision.gained is None else reading.gained(decision.gained)
+
+    def reference() -> ModelReference:
+        return ship(spark, chosen.directory, chosen.consent)
+
+    def by_files(decision: Decision) -> files.Files:
+        plan = files.plan_of(reading.rows, layout, choice, reference())
+        if decision.scores == "nothing":
+            return files.nothing(plan, choice.engine)
+        return files.write(spark, rows(decision), plan, choice, decision.gained)
+
+    if choice.target is not None:
+        return attempt.ByFiles(conf, choice.engine, choice.why, by_files, choice.target), choice.target
+    way = attempt.BySpark(
         conf,
-        chosen.model,
-        lambda: ship(spark, chosen.directory, chosen.consent),
-        reading,
-        layout,
-        choice,
-        run_id,
+        choice.engine,
+        choice.why,
+        lambda decision: predictions.with_predictions(rows(decision), chosen.model, layout, reference()),
     )
-    return work.until_done()
+    return way, SparkTarget.open(spark, conf.target.path)
 
 
 _RAISED = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))\b:? ?(.*)$", re.MULTILINE)

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.errors import InvalidInput
-from sparkml_lifecycle.scoring.attempt import with_predictions
 from sparkml_lifecycle.scoring.conf import check
 from sparkml_lifecycle.scoring.job import find_model, run_job
 from sparkml_lifecycle.scoring.layout import layout_of
+from sparkml_lifecycle.scoring.predictions import with_predictions
 from sparkml_lifecycle.scoring.record import Report
 from sparkml_lifecycle.scoring.ship import ship
 from sparkml_lifecycle.scoring.source import check_columns

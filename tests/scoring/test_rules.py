@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 import sparkml_lifecycle as ml
 from sparkml_lifecycle import errors
-from sparkml_lifecycle.scoring import attempt
+from sparkml_lifecycle.scoring import files, predictions
 from sparkml_lifecycle.scoring.conf import check
 from sparkml_lifecycle.scoring.job import run_job
 
@@ -120,7 +120,7 @@ def models(tmp_path_factory):
     return found
 
 
-def files(scene):
+def parquet(scene):
     return {"path": str(scene.place / "files"), "format": "parquet"}
 
 
@@ -248,15 +248,15 @@ def a_new_model_applies_to_new_rows(s):
 
 def files_go_by_path_size_and_time(s):
     s.add_file("a.parquet")
-    s.run(rows=3, total=3, source=files(s))
-    s.run(rows=0, total=3, source=files(s), says="no new rows")
+    s.run(rows=3, total=3, source=parquet(s))
+    s.run(rows=0, total=3, source=parquet(s), says="no new rows")
     s.add_file("b.parquet", 2)
-    s.run(rows=2, total=5, source=files(s))
+    s.run(rows=2, total=5, source=parquet(s))
     s.add_file("a.parquet", 4)
-    s.stops("are not as they were when they were scored: .*a.parquet", source=files(s))
+    s.stops("are not as they were when they were scored: .*a.parquet", source=parquet(s))
     s.add_file("c.parquet", 1)
-    s.run(rows=1, total=6, source=files(s), accept=True)
-    s.run(rows=0, total=6, source=files(s))
+    s.run(rows=1, total=6, source=parquet(s), accept=True)
+    s.run(rows=0, total=6, source=parquet(s))
 
 
 def a_query_has_no_versions(s):
@@ -451,11 +451,11 @@ def a_lost_memory_is_read_from_the_log(s):
 
 def a_lost_memory_of_files_is_read_from_the_log(s):
     s.add_file("a.parquet")
-    s.run(rows=3, total=3, source=files(s))
+    s.run(rows=3, total=3, source=parquet(s))
     s.add_file("b.parquet", 2)
-    s.run(rows=2, total=5, source=files(s))
+    s.run(rows=2, total=5, source=parquet(s))
     s.forget()
-    s.run(rows=0, total=5, source=files(s))
+    s.run(rows=0, total=5, source=parquet(s))
 
 
 def a_memory_that_is_behind_is_brought_up_to_date(s):
@@ -535,7 +535,7 @@ def test_of_two_runs_at_once_one_commits_and_the_other_leaves_nothing(
 ):
     s = Scene(spark, tmp_path, models, engine)
     s.add(3)
-    place, name = (attempt.files, "write") if engine == "direct" else (attempt, "with_predictions")
+    place, name = (files, "write") if engine == "direct" else (predictions, "with_predictions")
     score = getattr(place, name)
 
     def while_another_runs(*arguments):
