@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -12,9 +13,10 @@ from sparkml_lifecycle.errors import InvalidInput, LifecycleError
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import Layout
+from sparkml_lifecycle.scoring.partitions import NULL
 from sparkml_lifecycle.scoring.ship import is_local
 from sparkml_lifecycle.scoring.split import Piece
-from sparkml_lifecycle.storage import open_storage
+from sparkml_lifecycle.storage import Storage, open_storage
 
 ENGINES = {
     "direct": "by workers that read and write the files",
@@ -70,7 +72,7 @@ def choose(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Choice:
     if conf.engine == "dataframe":
         return Choice("dataframe", "the conf asks for it", target)
     try:
-        pieces, source = _files(conf, layout)
+        pieces, source = _files(spark, conf, layout)
     except _Not as why:
         if conf.engine == "direct":
             raise InvalidInput(f"engine: direct cannot do this job: {why}. Use engine: auto.") from None
@@ -80,8 +82,6 @@ def choose(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Choice:
 
 def _target(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Target:
     """The target, where workers can write it and delta-rs can commit to it."""
-    if conf.target.partition_by:
-        raise _Not("the target has partitions")
     odd = [field.name for field in rows.schema if field.name in layout.keep and not _is_plain(field.dataType)]
     if odd:
         raise _Not(f"delta-rs writes {', '.join(odd)} with another type than Spark")
@@ -92,8 +92,8 @@ def _target(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Target:
         target = Target.open(storage)
         if not target.is_ours:
             raise _Not("Spark has made the target, and one engine commits to a table")
-        if target.handle is not None and target.handle.metadata().partition_columns:
-            raise _Not("the target has partitions")
+        if conf.mode == "overwrite" and target.handle and target.partition_by != tuple(conf.target.partition_by):
+            raise _Not("delta-rs cannot change the partitions of a table")
     except LifecycleError as error:
         raise _Not(f"delta-rs cannot reach the target ({error})") from None
     if not is_local(spark) and not _workers_write(spark, conf.target.path):
@@ -115,7 +115,7 @@ def _is_plain(kind: Any) -> bool:
     return isinstance(kind, plain)
 
 
-def _files(conf: JobConf, layout: Layout) -> tuple[list[Piece], pa.Schema]:
+def _files(spark: Any, conf: JobConf, layout: Layout) -> tuple[list[Piece], pa.Schema]:
     """The files that the direct engine reads, and their columns."""
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
@@ -135,16 +135,32 @@ def _files(conf: JobConf, layout: Layout) -> tuple[list[Piece], pa.Schema]:
             raise _Not(
                 "the source uses features of Delta that files alone do not show (deletion vectors, renamed columns …)"
             )
-        if handle.metadata().partition_columns:
-            raise _Not("the source has partitions")
         schema = pa.schema(handle.schema().to_arrow())
-        adds = pa.table(handle.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pylist()
+        pieces = _pieces(storage, handle, schema, spark.conf.get("spark.sql.session.timeZone"))
     except (DeltaError, OSError, LifecycleError) as error:
         raise _Not(f"delta-rs cannot read the source ({type(error).__name__})") from None
     other = [name for name in (*layout.inputs, *layout.keep) if schema.get_field_index(name) < 0]
     if other:
         raise _Not(f"the source spells {', '.join(other)} differently")
-    return [Piece(storage.child(add["path"]).uri, int(add["size_bytes"])) for add in adds], schema
+    return pieces, schema
+
+
+def _pieces(storage: Storage, handle: Any, schema: pa.Schema, zone: str) -> list[Piece]:
+    """The files of a Delta table with the values of their partitions, as Spark would read them."""
+    names = handle.metadata().partition_columns
+    if names and any("" in partition.values() for partition in handle.partitions()):
+        raise _Not("a partition of the source is the empty text, which delta-rs takes for null")
+    if zone != "UTC" and any(pa.types.is_timestamp(schema.field(name).type) for name in names):
+        raise _Not("the source has times for partitions, which Spark reads in the session's time zone")
+    adds = pa.table(handle.get_add_actions(flatten=True))
+    # the log spells a path as a URL does
+    paths = [storage.child(unquote(path)).uri for path in adds["path"].to_pylist()]
+    columns = [[None if one == NULL else one for one in adds[f"partition.{name}"].to_pylist()] for name in names]
+    values = zip(*columns, strict=True) if names else [()] * len(paths)
+    return [
+        Piece(path, int(size), values=dict(zip(names, found, strict=True)))
+        for path, size, found in zip(paths, adds["size_bytes"].to_pylist(), values, strict=True)
+    ]
 
 
 def _workers_write(spark: Any, place: str) -> bool:

@@ -1,11 +1,12 @@
 """A job whose workers write the target's files: the direct and the dataframe engine, and the one commit of delta-rs after them."""
 
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 
-from sparkml_lifecycle.errors import Conflict
-from sparkml_lifecycle.scoring import dataframe, direct, split
+from sparkml_lifecycle.errors import Conflict, LifecycleError, ScoringError
+from sparkml_lifecycle.scoring import dataframe, direct, failures, partitions, split
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.direct import FilePlan
@@ -37,17 +38,19 @@ def score(
     appends = conf.mode == "append"
     if appends and _is_there(target, conf):
         return Commit(target.version, 0, False)
-    plan = _plan(rows, layout, choice, reference, target)
+    plan = _plan(rows, layout, choice, reference, target, _partition_by(target, conf, layout))
     if appends:
         target = target.fitting(plan.target, conf.target.merge_schema)
     written = _written(spark, rows, plan, choice)
+    errors = _errors(written, target, conf)
     said = {"sparkml_lifecycle": {"job": conf.job, "batch": conf.batch, "run_id": run_id}}
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             version = target.commit(
-                written, plan.target, overwrite=not appends, identifiers=_identifiers(target, conf), metadata=said
-            )
-            return Commit(version, sum(one.rows for one in written), True)
+                written, plan.target, overwrite=not appends, identifiers=_identifiers(target, conf), metadata=said,
+                partition_by=plan.partition_by,
+            )  # fmt: skip
+            return Commit(version, sum(one.rows for one in written), True, errors)
         except Conflict:
             if not appends or attempt == _ATTEMPTS:
                 raise
@@ -73,7 +76,29 @@ def _batch(conf: JobConf) -> str:
     return f"sparkml:batch:{conf.job}:{conf.batch}"
 
 
-def _plan(rows: Any, layout: Layout, choice: Choice, reference: ModelReference, target: Target) -> FilePlan:
+def _partition_by(target: Target, conf: JobConf, layout: Layout) -> tuple[str, ...]:
+    asked = tuple(conf.target.partition_by)
+    if target.handle is None or conf.mode == "overwrite":
+        return asked
+    return partitions.wanted(target.partition_by, asked, layout.columns, target.storage.uri)
+
+
+def _errors(written: list[Written], target: Target, conf: JobConf) -> int:
+    """Rows that have no answer; where they are too many the files are removed, as nobody would ever read them."""
+    found = sum(one.errors for one in written)
+    try:
+        failures.check_sum(found, conf.max_errors)
+    except ScoringError:
+        for one in written:
+            with suppress(LifecycleError, OSError):
+                target.storage.delete(one.path)
+        raise
+    return found
+
+
+def _plan(
+    rows: Any, layout: Layout, choice: Choice, reference: ModelReference, target: Target, partition_by: tuple[str, ...]
+) -> FilePlan:
     from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 
     found = choice.source if choice.source is not None else to_arrow_schema(rows.schema, timezone="UTC")
@@ -82,12 +107,13 @@ def _plan(rows: Any, layout: Layout, choice: Choice, reference: ModelReference, 
         pa.field(name, pa.timestamp("us", "UTC") if hasattr(value, "tzinfo") else pa.string())
         for name, value in layout.stamps.items()
     ]
+    reasons = [pa.field(layout.error, pa.string())] if layout.error else []
     kept = [pa.field(name, found.field(name).type) for name in layout.keep]
     return FilePlan(
         reference, layout.inputs, layout.keep,
         pa.schema([found.field(name) for name in dict.fromkeys((*layout.inputs, *layout.keep))]),
-        pa.schema([*kept, pa.field(layout.prediction, result), *stamps]), target.storage.uri, layout.prediction,
-        layout.stamps, layout.predict_fn, layout.params,
+        pa.schema([*kept, pa.field(layout.prediction, result), *stamps, *reasons]), target.storage.uri, layout.prediction,
+        layout.stamps, layout.predict_fn, layout.params, layout.error, layout.max_errors, partition_by,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import contextlib
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from sparkml_lifecycle.errors import (
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import column, engine, files, process, sink
+from sparkml_lifecycle.scoring import column, engine, files, partitions, process, sink
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import Layout, layout_of
 from sparkml_lifecycle.scoring.ship import ship
 from sparkml_lifecycle.scoring.source import check_columns, filtered, read_source
-from sparkml_lifecycle.scoring.worker import ModelReference
+from sparkml_lifecycle.scoring.worker import ANSWERED, ModelReference
 from sparkml_lifecycle.settings import Settings
 
 EXPERIMENT = "scoring"
@@ -53,6 +53,8 @@ class Report:
     why : str
         Why not a faster one; empty for the fastest.
     run_id : str
+    errors : int
+        Rows without an answer because the model raised, with ``on_error: null``.
     """
 
     rows: int
@@ -65,6 +67,7 @@ class Report:
     engine: str
     why: str
     run_id: str
+    errors: int = 0
 
     @property
     def rows_per_second(self) -> float:
@@ -76,7 +79,8 @@ class Report:
         """``336,776 rows in 12.0 s``, with the rate where the job took long enough for one."""
         telling = self.rows >= _ROWS_FOR_A_RATE and self.seconds >= _SECONDS_FOR_A_RATE
         rate = f" ({self.rows_per_second:,.0f} rows a second)" if telling else ""
-        return f"{self.rows:,} rows in {self.seconds:.1f} s{rate}"
+        errors = f", {self.errors:,} of them with an error" if self.errors else ""
+        return f"{self.rows:,} rows in {self.seconds:.1f} s{rate}{errors}"
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, ch
         ("rows", report.rows),
         ("seconds", report.seconds),
         ("rows_per_second", report.rows_per_second),
+        *([("errors", report.errors)] if conf.on_error == "null" else []),
     ):
         client.log_metric(run_id, name, value)
     client.set_terminated(run_id)
@@ -237,7 +242,7 @@ def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
     seconds = time.perf_counter() - started
     return Report(
         done.rows, seconds, done.version, done.made, conf.model, chosen.model.digest, target, choice.engine, choice.why,
-        run_id,
+        run_id, done.errors,
     )  # fmt: skip
 
 
@@ -248,12 +253,26 @@ def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> tuple[en
         rows = filtered(rows, conf.where)
     check_columns(rows, chosen.model)
     layout = layout_of(rows.columns, chosen.model, conf)
+    partitions.check(conf.target.partition_by, rows, layout)
     choice = engine.choose(spark, conf, rows, layout)
     reference = ship(spark, chosen.directory, chosen.consent)
     if choice.target is not None:
         return choice, files.score(spark, conf, rows, layout, choice, reference, run_id)
-    before = sink.write(spark, with_predictions(rows, chosen.model, layout, reference), conf, run_id)
-    return choice, sink.commit_of(spark, conf.target.path, before, run_id)
+    scored, errors = _counted(with_predictions(rows, chosen.model, layout, reference), layout)
+    before = sink.write(spark, scored, conf, run_id)
+    done = sink.commit_of(spark, conf.target.path, before, run_id)
+    return choice, replace(done, errors=errors.get["errors"]) if errors is not None and done.made else done
+
+
+def _counted(scored: Any, layout: Layout) -> tuple[Any, Any]:
+    """Rows whose errors are counted as they are written: Spark knows the sum only after its commit."""
+    from pyspark.sql import Observation
+    from pyspark.sql import functions as F
+
+    if layout.error is None:
+        return scored, None
+    errors = Observation()
+    return scored.observe(errors, F.count(F.col(column.quoted(layout.error))).alias("errors")), errors
 
 
 _RAISED = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))\b:? ?(.*)$", re.MULTILINE)
@@ -266,15 +285,18 @@ def with_predictions(rows: Any, model: PyFuncModel, layout: Layout, reference: M
     from pyspark.sql import functions as F
 
     udf = column.ModelUdf(
-        reference, model.input_names, model.optional_names, layout.result, layout.predict_fn, layout.params
-    )
+        reference, model.input_names, model.optional_names, layout.result, layout.predict_fn, layout.params,
+        layout.max_errors if layout.error else None,
+    )  # fmt: skip
     taken = [F.col(column.quoted(name)) for name in layout.inputs]
     answer = udf(*taken) if layout.by_position else udf(F.struct(*taken))
-    return rows.select(
-        *(F.col(column.quoted(name)) for name in layout.keep),
-        answer.alias(layout.prediction),
-        *(F.lit(value).cast(_spark_type(value)).alias(name) for name, value in layout.stamps.items()),
-    )
+    kept = [F.col(column.quoted(name)) for name in layout.keep]
+    stamps = [F.lit(value).cast(_spark_type(value)).alias(name) for name, value in layout.stamps.items()]
+    rows = rows.select(*kept, answer.alias(layout.prediction))
+    if layout.error is None:
+        return rows.select("*", *stamps)
+    given, why = (F.col(column.quoted(layout.prediction)).getField(name) for name in ANSWERED)
+    return rows.select(*kept, given.alias(layout.prediction), *stamps, why.alias(layout.error))
 
 
 def _spark_type(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import Conflict, InvalidInput
-from sparkml_lifecycle.scoring import hadoop
+from sparkml_lifecycle.scoring import hadoop, partitions
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import check_appends
 from sparkml_lifecycle.spark import delta_reads
@@ -28,11 +28,14 @@ class Commit:
     rows : int
     made : bool
         False where the batch was there already, so that nothing was written.
+    errors : int
+        Rows without an answer because the model raised.
     """
 
     version: int
     rows: int
     made: bool
+    errors: int = 0
 
 
 def check_target(spark: Any, rows: Any, target: str) -> None:
@@ -84,6 +87,8 @@ def write(spark: Any, scored: Any, conf: JobConf, run_id: str) -> int | None:
     before = _newest(spark, target)
     if before is not None and conf.mode == "append" and not conf.target.merge_schema:
         check_appends([field.name for field in spark.read.format("delta").load(target).schema], scored.columns, target)
+    if before is not None and conf.mode == "append" and conf.target.partition_by:
+        partitions.wanted(_partition_by(spark, target), conf.target.partition_by, scored.columns, target)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             _writer(scored, conf, run_id).save(target)
@@ -137,6 +142,12 @@ def _writer(scored: Any, conf: JobConf, run_id: str) -> Any:
         writer = writer.option("mergeSchema", "true")
     # Delta skips a transaction that it has seen, so a batch that runs again writes nothing
     return writer.option("txnAppId", f"sparkml:batch:{conf.job}:{conf.batch}").option("txnVersion", "1")
+
+
+def _partition_by(spark: Any, target: str) -> list[str]:
+    from delta.tables import DeltaTable
+
+    return list(DeltaTable.forPath(spark, target).detail().first()["partitionColumns"])
 
 
 def _history(spark: Any, target: str, count: int) -> list[Any]:
