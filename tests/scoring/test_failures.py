@@ -38,9 +38,9 @@ def values(bad, rows=1000):
     return pa.table({"x": x})
 
 
-def answer(model, rows, most=1000, kind=pa.float64()):
+def answer(model, rows, most=1000, kind=None):
     failures = Failures(most)
-    found, reasons = failures.answer(model, rows, kind, {}, None)
+    found, reasons = failures.answer(model, rows, kind or pa.float64(), {}, None)
     return found, reasons, failures
 
 
@@ -108,7 +108,9 @@ def test_too_many_bad_rows_stop_at_the_limit_and_a_hopeless_model_after_few_call
 
     place = str(calls)
     loaded = model(hopeless)
-    with pytest.raises(errors.ScoringError, match="each of 24 rows taken at random from 100,000.*raised ValueError") as told:
+    with pytest.raises(
+        errors.ScoringError, match="each of 24 rows taken at random from 100,000.*raised ValueError"
+    ) as told:
         answer(loaded, values([], 100_000))
     assert "4711" not in str(told.value)
     assert len(calls.read_text()) <= 26
@@ -150,5 +152,7 @@ def test_a_struct_of_answers_is_null_as_a_whole(model):
 
 def test_the_sum_of_the_tasks_counts():
     check_sum(1000, 1000)
-    with pytest.raises(errors.ScoringError, match="raised for 1,001 rows, and max_errors is 1,000; nothing was committed"):
+    with pytest.raises(
+        errors.ScoringError, match="raised for 1,001 rows, and max_errors is 1,000; nothing was committed"
+    ):
         check_sum(1001, 1000)
