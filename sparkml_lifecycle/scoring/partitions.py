@@ -46,7 +46,7 @@ def check(partition_by: Sequence[str], rows: Any, layout: Layout) -> None:
     InvalidInput
         If one has a type by which Delta has no partitions, or is named twice.
     """
-    columns = layout.columns
+    columns = [name for name in layout.columns if name != layout.error]
     absent = [name for name in partition_by if name not in columns]
     if absent:
         raise SchemaError(
