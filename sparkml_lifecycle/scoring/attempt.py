@@ -102,17 +102,19 @@ class BySpark:
     conf : JobConf
     engine, why : str
     score : callable
-        The DataFrame with what a decision asks for.
+        The DataFrame with what a decision asks for, and what counts its errors once it is written.
     """
 
     conf: JobConf
     engine: str
     why: str
-    score: Callable[[Decision], Any]
+    score: Callable[[Decision], tuple[Any, Callable[[], int]]]
 
     def commit(self, target: Any, decision: Decision, said: dict[str, Any]) -> Commit:
         """Score and commit."""
-        return sink.write(target, self.score(decision), self.conf, said)
+        scored, errors = self.score(decision)
+        done = sink.write(target, scored, self.conf, said)
+        return replace(done, errors=errors())
 
     def forget(self) -> None:
         """Spark deletes nothing that it has not committed; a vacuum does."""

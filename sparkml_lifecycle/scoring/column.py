@@ -10,7 +10,7 @@ import pyarrow as pa
 from sparkml_lifecycle.errors import InvalidInput, SchemaError
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
-from sparkml_lifecycle.scoring.worker import ModelReference, Plan
+from sparkml_lifecycle.scoring.worker import ANSWERED, ModelReference, Plan
 
 _PART = r"(?:`(?:[^`]|``)+`|[^`.]+)"
 _PATH = re.compile(rf"(?:{_PART}\.)*({_PART})")
@@ -43,14 +43,19 @@ class ModelUdf:
         result: Any,
         method: str | None,
         params: Mapping[str, Any],
+        max_errors: int | None = None,
     ) -> None:
+        from pyspark.sql import types as T
         from pyspark.sql.pandas.types import to_arrow_type
 
         self.returnType = result
         self._names = list(names) if names is not None else None
         self._optional = optional
         arrow = to_arrow_type(result, timezone="UTC", prefers_large_types=False)
-        self._plan = Plan(reference, None, arrow, method, dict(params))
+        self._plan = Plan(reference, None, arrow, method, dict(params), max_errors)
+        if max_errors is not None:
+            fields = zip(ANSWERED, (result, T.StringType()), strict=True)
+            self.returnType = T.StructType([T.StructField(name, kind) for name, kind in fields])
         self._made: dict[tuple[str, ...] | None, Any] = {}
 
     def __repr__(self) -> str:

@@ -59,6 +59,11 @@ class Target:
         """The version; -1 of a table that is not there yet."""
         return -1 if self.handle is None else int(self.handle.version())
 
+    @property
+    def partition_by(self) -> tuple[str, ...]:
+        """The partition columns; none of a table that is not there yet."""
+        return () if self.handle is None else tuple(self.handle.metadata().partition_columns)
+
     def version_of(self, identifier: str) -> int | None:
         """What the last commit under an identifier made it."""
         return None if self.handle is None else self.handle.transaction_version(identifier)
@@ -117,6 +122,7 @@ class Target:
         overwrite: bool,
         identifiers: Mapping[str, int],
         metadata: Mapping[str, Any],
+        partition_by: Sequence[str] = (),
     ) -> int:
         """Commit the files; returns the version that has them.
 
@@ -131,6 +137,8 @@ class Target:
             What this commit raises, each to its new version; a rival's commit under one of them makes it fail.
         metadata : mapping
             What the commit says of itself.
+        partition_by : sequence of str
+            The table's partition columns; delta-rs cannot change those of a table that is there.
 
         Raises
         ------
@@ -142,8 +150,13 @@ class Target:
         from deltalake.exceptions import CommitFailedError, DeltaError
 
         self._check(written)
+        if self.handle is not None and self.partition_by != tuple(partition_by):
+            raise Conflict(
+                f"Somebody else made the target {self.storage.uri!r} with other partitions meanwhile; nothing was committed."
+            )
+        actions = as_actions(written, int(time.time() * 1000))
         try:
-            self._put(as_actions(written, int(time.time() * 1000)), schema, overwrite, identifiers, metadata)
+            self._put(actions, schema, overwrite, identifiers, metadata, list(partition_by))
         except (DeltaError, OSError) as error:
             # an error does not say that nothing was committed: the answer may have been lost
             now = Target.open(self.storage)
@@ -166,6 +179,7 @@ class Target:
         overwrite: bool,
         identifiers: Mapping[str, int],
         metadata: Mapping[str, Any],
+        partition_by: list[str],
     ) -> None:
         from deltalake import Schema
         from deltalake.transaction import CommitProperties, Transaction, create_table_with_add_actions
@@ -179,12 +193,12 @@ class Target:
         columns = Schema.from_arrow(schema)
         if self.handle is None:
             create_table_with_add_actions(
-                self.storage.delta_uri, columns, actions, mode="error", partition_by=[], description=_DESCRIPTION,
+                self.storage.delta_uri, columns, actions, mode="error", partition_by=partition_by, description=_DESCRIPTION,
                 storage_options=self.storage.delta_options(), commit_properties=properties,
             )  # fmt: skip
             return
         self.handle.create_write_transaction(
-            actions, "overwrite" if overwrite else "append", columns, commit_properties=properties
+            actions, "overwrite" if overwrite else "append", columns, partition_by or None, commit_properties=properties
         )
 
     def made(self, metadata: Mapping[str, Any], since: int) -> int | None:

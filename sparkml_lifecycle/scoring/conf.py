@@ -16,6 +16,11 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, (date, int)) and not isinstance(value, bool) else value
 
 
+def _null(value: Any) -> Any:
+    """YAML reads an unquoted null as nothing."""
+    return "null" if value is None else value
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
@@ -48,6 +53,7 @@ class Target(_Strict):
     ----------
     path : str
     partition_by : list of str
+        Columns of the target by whose values its files lie apart. ``append`` takes those of the table where none are given.
     merge_schema : bool
         A job that adds rows may add columns to the table and leave out some that it has, which are null then.
     """
@@ -86,6 +92,12 @@ class JobConf(_Strict):
         The prediction's Spark type; from the model's signature where it is not given.
     predict_fn : str or None
         The framework's method, such as ``predict_proba``.
+    on_error : {"fail", "null"}
+        What is done where the model raises: ``fail`` commits nothing; ``null`` answers null and writes the reason into a column
+        ``error`` (with the prefix). A model that cannot be loaded, columns that do not fit and a wrong number of answers always
+        fail.
+    max_errors : int
+        Rows with an error that ``on_error: null`` puts up with; more stop the job.
     params : mapping
         Parameters of the model's signature.
     redo : bool
@@ -120,6 +132,8 @@ class JobConf(_Strict):
     prefix: str = ""
     result_type: str | None = None
     predict_fn: str | None = None
+    on_error: Annotated[Literal["fail", "null"], BeforeValidator(_null)] = "fail"
+    max_errors: Annotated[int, Field(ge=0)] = 1000
     params: dict[str, Any] = Field(default_factory=dict)
     redo: bool = False
     accept: bool = False
@@ -185,6 +199,8 @@ def check(content: dict[str, Any], where: str = "the conf") -> JobConf:
         raise ConfigError(
             f"In {where}: 'target.merge_schema' belongs to the modes that add rows; 'overwrite' makes the table anew."
         )
+    if conf.on_error == "fail" and "max_errors" in conf.model_fields_set:
+        raise ConfigError(f"In {where}: 'max_errors' belongs to on_error 'null'; on_error is 'fail'.")
     _check_places(conf, where)
     return conf
 

@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.scoring import column
-from sparkml_lifecycle.scoring.direct import FilePlan, conformed, predicted
-from sparkml_lifecycle.scoring.output import Output, Written, from_rows
+from sparkml_lifecycle.scoring.direct import FilePlan, conformed, output_of, predicted
+from sparkml_lifecycle.scoring.failures import Failures
+from sparkml_lifecycle.scoring.output import Written, from_rows
 from sparkml_lifecycle.scoring.worker import model_of
-from sparkml_lifecycle.storage import open_storage
 
 
 def run(rows: Any, plan: FilePlan) -> list[Written]:
@@ -28,9 +28,10 @@ def run(rows: Any, plan: FilePlan) -> list[Written]:
 
 def score_batches(plan: FilePlan, batches: Iterator[pa.RecordBatch]) -> list[Written]:
     """Score the batches of one task; gives what was written."""
-    with Output(open_storage(plan.place), plan.target, plan.constant) as output:
+    failures = Failures(plan.max_errors)
+    with output_of(plan) as output:
         # a task without rows loads no model
         for batch in batches:
             rows = conformed(batch, plan.source)
-            output.write(predicted(model_of(plan.model), plan, rows), rows.num_rows)
+            output.write(predicted(model_of(plan.model), plan, rows, failures), rows.num_rows)
     return output.written

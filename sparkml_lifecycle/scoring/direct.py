@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparkml_lifecycle.loaded import PyFuncModel
+from sparkml_lifecycle.scoring.failures import Failures
 from sparkml_lifecycle.scoring.output import Output, Written, from_rows
+from sparkml_lifecycle.scoring.partitions import PartitionedOutput
 from sparkml_lifecycle.scoring.split import Piece
 from sparkml_lifecycle.scoring.worker import ModelReference, model_of
 from sparkml_lifecycle.storage import open_storage
@@ -39,6 +41,12 @@ class FilePlan:
         The stamps.
     predict_fn : str or None
     params : mapping
+    error : str or None
+        The name of the column with the reasons why rows have no answer; None where an error of the model ends the job.
+    max_errors : int
+        How many such rows a task puts up with.
+    partition_by : tuple of str
+        The target's partition columns.
     """
 
     model: ModelReference
@@ -51,6 +59,9 @@ class FilePlan:
     constant: Mapping[str, Any]
     predict_fn: str | None
     params: Mapping[str, Any]
+    error: str | None = None
+    max_errors: int = 0
+    partition_by: tuple[str, ...] = ()
 
 
 def run(spark: Any, plan: FilePlan, parts: Sequence[Sequence[Piece]]) -> list[Written]:
@@ -72,36 +83,51 @@ def run(spark: Any, plan: FilePlan, parts: Sequence[Sequence[Piece]]) -> list[Wr
 
 def score_pieces(plan: FilePlan, pieces: Sequence[Piece]) -> list[Written]:
     """Score the files of one task; gives what was written."""
-    model = model_of(plan.model)
-    with Output(open_storage(plan.place), plan.target, plan.constant) as output:
+    model, failures = model_of(plan.model), Failures(plan.max_errors)
+    with output_of(plan) as output:
         for piece in pieces:
             for rows in _read(plan, piece):
-                output.write(predicted(model, plan, rows), rows.num_rows)
+                output.write(predicted(model, plan, rows, failures), rows.num_rows)
     return output.written
 
 
-def predicted(model: PyFuncModel, plan: FilePlan, rows: pa.Table) -> dict[str, Any]:
-    """The columns of the target that differ from row to row: what is kept, and the answers."""
+def output_of(plan: FilePlan) -> Output | PartitionedOutput:
+    """Where a task writes."""
+    storage = open_storage(plan.place)
+    if plan.partition_by:
+        return PartitionedOutput(storage, plan.target, plan.constant, plan.partition_by, plan.error)
+    return Output(storage, plan.target, plan.constant, plan.error)
+
+
+def predicted(model: PyFuncModel, plan: FilePlan, rows: pa.Table, failures: Failures) -> dict[str, Any]:
+    """The columns of the target that differ from row to row: what is kept, the answers and why there are none."""
     kind = plan.target.field(plan.prediction).type
-    answers = model.predict_as(rows.select(plan.inputs), kind, plan.params, predict_fn=plan.predict_fn)
-    return {**{name: rows[name] for name in plan.keep}, plan.prediction: answers}
+    kept, given = {name: rows[name] for name in plan.keep}, rows.select(plan.inputs)
+    if plan.error is None:
+        answers = model.predict_as(given, kind, plan.params, predict_fn=plan.predict_fn)
+        return {**kept, plan.prediction: answers}
+    answers, reasons = failures.answer(model, given, kind, plan.params, plan.predict_fn)
+    return {**kept, plan.prediction: answers, plan.error: reasons}
 
 
 def _read(plan: FilePlan, piece: Piece) -> Iterator[pa.Table]:
     filesystem, place = open_storage(piece.path).arrow()
     with filesystem.open_input_file(place) as opened:
         file = pq.ParquetFile(opened, coerce_int96_timestamp_unit="us", pre_buffer=False)
-        there = set(file.schema_arrow.names)
+        there = set(file.schema_arrow.names) - set(piece.values)
         columns = [name for name in plan.source.names if name in there]
         groups = range(*piece.groups) if piece.groups else range(file.metadata.num_row_groups)
         for batch in file.iter_batches(_BATCH, row_groups=list(groups), columns=columns, use_threads=False):
-            yield conformed(batch, plan.source)
+            yield conformed(batch, plan.source, piece.values)
 
 
-def conformed(batch: pa.RecordBatch, wanted: pa.Schema) -> pa.Table:
-    """A batch with the columns and types that are wanted; what it has not is null."""
+def conformed(batch: pa.RecordBatch, wanted: pa.Schema, values: Mapping[str, Any] | None = None) -> pa.Table:
+    """A batch with the columns and types that are wanted; what it has not is the same in all rows: its value, or null."""
+    constant = {one.name: pa.scalar((values or {}).get(one.name), one.type) for one in wanted}
     arrays = [
-        batch.column(one.name).cast(one.type) if one.name in batch.schema.names else pa.nulls(batch.num_rows, one.type)
+        batch.column(one.name).cast(one.type)
+        if one.name in batch.schema.names
+        else pa.repeat(constant[one.name], batch.num_rows)
         for one in wanted
     ]
     return pa.table(arrays, names=wanted.names)

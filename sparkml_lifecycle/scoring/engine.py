@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -12,6 +13,7 @@ from sparkml_lifecycle.errors import InvalidInput, LifecycleError
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import Layout
+from sparkml_lifecycle.scoring.partitions import NULL
 from sparkml_lifecycle.scoring.reading import Reading
 from sparkml_lifecycle.scoring.ship import is_local
 from sparkml_lifecycle.scoring.split import Piece
@@ -54,7 +56,7 @@ class Choice:
     is_partitioned: bool = False
 
 
-class _Not(Exception):
+class CannotDo(Exception):
     """Why an engine cannot be used."""
 
 
@@ -70,41 +72,39 @@ def choose(spark: Any, conf: JobConf, reading: Reading, layout: Layout) -> Choic
         return Choice("column", "the conf asks for it")
     try:
         target = _target(spark, conf, reading.rows, layout)
-    except _Not as why:
+    except CannotDo as why:
         if conf.engine != "auto":
             raise InvalidInput(f"engine: {conf.engine} cannot do this job: {why}. Use engine: auto.") from None
         return Choice("column", str(why))
     if conf.engine == "dataframe":
         return Choice("dataframe", "the conf asks for it", target)
     try:
-        pieces, source, root = _files(conf, reading, layout)
-    except _Not as why:
+        pieces, source, root, partitioned = _files(spark, conf, reading, layout)
+    except CannotDo as why:
         if conf.engine == "direct":
             raise InvalidInput(f"engine: direct cannot do this job: {why}. Use engine: auto.") from None
         return Choice("dataframe", str(why), target)
-    return Choice("direct", "", target, pieces, source, root)
+    return Choice("direct", "", target, pieces, source, root, partitioned)
 
 
 def _target(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Target:
     """The target, where workers can write it and delta-rs can commit to it."""
-    if conf.target.partition_by:
-        raise _Not("the target has partitions")
     odd = [field.name for field in rows.schema if field.name in layout.keep and not _is_plain(field.dataType)]
     if odd:
-        raise _Not(f"delta-rs writes {', '.join(odd)} with another type than Spark")
+        raise CannotDo(f"delta-rs writes {', '.join(odd)} with another type than Spark")
     try:
         storage = open_storage(conf.target.path)
         if not storage.speaks_arrow:
-            raise _Not(f"workers cannot write {storage.scheme}: by themselves")
+            raise CannotDo(f"workers cannot write {storage.scheme}: by themselves")
         target = Target.open(storage)
         if not target.is_ours:
-            raise _Not("Spark has made the target, and one engine commits to a table")
-        if target.handle is not None and target.handle.metadata().partition_columns:
-            raise _Not("the target has partitions")
+            raise CannotDo("Spark has made the target, and one engine commits to a table")
+        if conf.mode == "overwrite" and target.handle and target.partition_by != tuple(conf.target.partition_by):
+            raise CannotDo("delta-rs cannot change the partitions of a table")
     except LifecycleError as error:
-        raise _Not(f"delta-rs cannot reach the target ({error})") from None
+        raise CannotDo(f"delta-rs cannot reach the target ({error})") from None
     if not is_local(spark) and not _workers_write(spark, conf.target.path):
-        raise _Not("the workers cannot write the target by themselves")
+        raise CannotDo("the workers cannot write the target by themselves")
     return target
 
 
@@ -122,47 +122,67 @@ def _is_plain(kind: Any) -> bool:
     return isinstance(kind, plain)
 
 
-def _files(conf: JobConf, reading: Reading, layout: Layout) -> tuple[list[Piece], pa.Schema, Storage | None]:
-    """The files that the direct engine reads, their columns, and the Delta table that they belong to."""
+def _files(
+    spark: Any, conf: JobConf, reading: Reading, layout: Layout
+) -> tuple[list[Piece], pa.Schema, Storage | None, bool]:
+    """The files that the direct engine reads, their columns, the Delta table that they belong to, and whether it has partitions."""
     if conf.source.format not in ("delta", "parquet"):
-        raise _Not(f"the source is {conf.source.format}")
+        raise CannotDo(f"the source is {conf.source.format}")
     if conf.where:
-        raise _Not("where: is Spark's to judge")
+        raise CannotDo("where: is Spark's to judge")
     if conf.source.options:
-        raise _Not("the source has options of Spark's reader")
+        raise CannotDo("the source has options of Spark's reader")
     try:
         if conf.source.format == "parquet":
             pieces, schema = _parquet(reading)
-            return pieces, schema, None
+            return pieces, schema, None, False
         storage = open_storage(conf.source.path)
         if not storage.speaks_arrow:
-            raise _Not(f"workers cannot read {storage.scheme}: by themselves")
-        pieces, schema = _delta(storage, reading.state.now.version)
+            raise CannotDo(f"workers cannot read {storage.scheme}: by themselves")
+        pieces, schema, handle = delta_files(
+            storage, reading.state.now.version, spark.conf.get("spark.sql.session.timeZone")
+        )
     except (OSError, LifecycleError) as error:
-        raise _Not(f"the driver cannot read the source by itself ({type(error).__name__})") from None
+        raise CannotDo(f"the driver cannot read the source by itself ({type(error).__name__})") from None
     other = [name for name in (*layout.inputs, *layout.keep) if schema.get_field_index(name) < 0]
     if other:
-        raise _Not(f"the source spells {', '.join(other)} differently")
-    return pieces, schema, storage
+        raise CannotDo(f"the source spells {', '.join(other)} differently")
+    return pieces, schema, storage, bool(handle.metadata().partition_columns)
 
 
-def _delta(storage: Storage, version: int | None) -> tuple[list[Piece], pa.Schema]:
+def delta_files(storage: Storage, version: int | None = None, zone: str = "UTC") -> tuple[list[Piece], pa.Schema, Any]:
+    """The files of a Delta table that can be read without Spark, its columns, and delta-rs' handle of it."""
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
     try:
         handle = DeltaTable(storage.delta_uri, version=version, storage_options=storage.delta_options())
         if handle.protocol().min_reader_version > 1:
-            raise _Not(
+            raise CannotDo(
                 "the source uses features of Delta that files alone do not show (deletion vectors, renamed columns …)"
             )
-        if handle.metadata().partition_columns:
-            raise _Not("the source has partitions")
         schema = pa.schema(handle.schema().to_arrow())
-        adds = pa.table(handle.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pylist()
+        return _pieces(storage, handle, schema, zone), schema, handle
     except DeltaError as error:
-        raise _Not(f"delta-rs cannot read the source ({type(error).__name__})") from None
-    return [Piece(storage.child(add["path"]).uri, int(add["size_bytes"])) for add in adds], schema
+        raise CannotDo(f"delta-rs cannot read the source ({type(error).__name__})") from None
+
+
+def _pieces(storage: Storage, handle: Any, schema: pa.Schema, zone: str) -> list[Piece]:
+    """The files of a Delta table with the values of their partitions, as Spark would read them."""
+    names = handle.metadata().partition_columns
+    if names and any("" in partition.values() for partition in handle.partitions()):
+        raise CannotDo("a partition of the source is the empty text, which delta-rs takes for null")
+    if zone != "UTC" and any(pa.types.is_timestamp(schema.field(name).type) for name in names):
+        raise CannotDo("the source has times for partitions, which Spark reads in the session's time zone")
+    adds = pa.table(handle.get_add_actions(flatten=True))
+    # the log spells a path as a URL does
+    paths = [storage.child(unquote(path)).uri for path in adds["path"].to_pylist()]
+    columns = [[None if one == NULL else one for one in adds[f"partition.{name}"].to_pylist()] for name in names]
+    values = zip(*columns, strict=True) if names else [()] * len(paths)
+    return [
+        Piece(path, int(size), values=dict(zip(names, found, strict=True)))
+        for path, size, found in zip(paths, adds["size_bytes"].to_pylist(), values, strict=True)
+    ]
 
 
 def _parquet(reading: Reading) -> tuple[list[Piece], pa.Schema]:
@@ -170,10 +190,10 @@ def _parquet(reading: Reading) -> tuple[list[Piece], pa.Schema]:
 
     files = reading.state.now.files or {}
     if any("=" in place.rpartition("/")[0] for place in files):
-        raise _Not("the source may have partitions")
+        raise CannotDo("the source may have partitions")
     stores = [open_storage(place) for place in files]
     if not all(one.speaks_arrow for one in stores):
-        raise _Not(f"workers cannot read {stores[0].scheme}: by themselves")
+        raise CannotDo(f"workers cannot read {stores[0].scheme}: by themselves")
     pieces = [Piece(one.uri, size) for one, (size, _) in zip(stores, files.values(), strict=True)]
     return pieces, to_arrow_schema(reading.rows.schema, timezone="UTC")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import LifecycleError
-from sparkml_lifecycle.scoring import dataframe, direct, split
+from sparkml_lifecycle.scoring import dataframe, direct, failures, partitions, split
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.direct import FilePlan
@@ -33,12 +33,14 @@ class Files:
     written : tuple of Written
     schema : pyarrow.Schema
         The target's columns.
+    partition_by : tuple of str
     engine : str
         Which engine it was.
     """
 
     written: tuple[Written, ...]
     schema: pa.Schema
+    partition_by: tuple[str, ...]
     engine: str
 
     @property
@@ -46,41 +48,57 @@ class Files:
         """How many rows there are."""
         return sum(one.rows for one in self.written)
 
+    @property
+    def errors(self) -> int:
+        """How many of them have no answer."""
+        return sum(one.errors for one in self.written)
 
-def plan_of(rows: Any, layout: Layout, choice: Choice, reference: ModelReference) -> FilePlan:
-    """What workers do with each file or batch; ``rows`` is a DataFrame with the source's columns."""
-    from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 
-    assert choice.target is not None
-    found = choice.source if choice.source is not None else to_arrow_schema(rows.schema, timezone="UTC")
-    result = to_arrow_type(layout.result, timezone="UTC", prefers_large_types=False)
+def plan_of(
+    found: pa.Schema, result: pa.DataType, layout: Layout, target: Target, reference: ModelReference, conf: JobConf
+) -> FilePlan:
+    """What workers do with each file or batch of a source with the columns ``found``; ``result`` is the answers' type.
+
+    Raises
+    ------
+    InvalidInput, SchemaError
+        If the rows have not the partitions of a target to which they are added.
+    """
     stamps = [
         pa.field(name, pa.timestamp("us", "UTC") if hasattr(value, "tzinfo") else pa.string())
         for name, value in layout.stamps.items()
     ]
+    reasons = [pa.field(layout.error, pa.string())] if layout.error else []
     kept = [pa.field(name, found.field(name).type) for name in layout.keep]
     return FilePlan(
         reference, layout.inputs, layout.keep,
         pa.schema([found.field(name) for name in dict.fromkeys((*layout.inputs, *layout.keep))]),
-        pa.schema([*kept, pa.field(layout.prediction, result), *stamps]), choice.target.storage.uri, layout.prediction,
-        layout.stamps, layout.predict_fn, layout.params,
+        pa.schema([*kept, pa.field(layout.prediction, result), *stamps, *reasons]), target.storage.uri, layout.prediction,
+        layout.stamps, layout.predict_fn, layout.params, layout.error, layout.max_errors, _partition_by(target, conf, layout),
     )  # fmt: skip
+
+
+def _partition_by(target: Target, conf: JobConf, layout: Layout) -> tuple[str, ...]:
+    asked = tuple(conf.target.partition_by)
+    if target.handle is None or conf.mode == "overwrite":
+        return asked
+    return partitions.wanted(target.partition_by, asked, layout.columns, target.storage.uri)
 
 
 def write(spark: Any, rows: Any, plan: FilePlan, choice: Choice, gained: Gained | None) -> Files:
     """Let the workers score all of the source, or what it gained: ``rows`` has the same rows as a DataFrame."""
     direct_reads = choice.engine == "direct"
-    pieces = _pieces_of(choice, gained) if direct_reads and gained is not None else choice.pieces
+    pieces = pieces_of(choice, gained) if direct_reads and gained is not None else choice.pieces
     if not direct_reads or pieces is None:
-        return Files(tuple(dataframe.run(rows, plan)), plan.target, "dataframe")
+        return made(plan, dataframe.run(rows, plan), "dataframe")
     cores = int(spark.sparkContext.defaultParallelism)
     tasks = split.task_count(sum(piece.size for piece in pieces), cores)
-    return Files(tuple(direct.run(spark, plan, split.cut(pieces, tasks, _groups))), plan.target, "direct")
+    return made(plan, direct.run(spark, plan, split.cut(pieces, tasks, groups_of)), "direct")
 
 
-def nothing(plan: FilePlan, engine: str) -> Files:
-    """No file at all, for a commit that only says something."""
-    return Files((), plan.target, engine)
+def made(plan: FilePlan, written: Sequence[Written], engine: str) -> Files:
+    """What workers have written by a plan; nothing at all for a commit that only says something."""
+    return Files(tuple(written), plan.target, plan.partition_by, engine)
 
 
 def commit(target: Target, files: Files, conf: JobConf, said: Mapping[str, Any]) -> Commit:
@@ -92,14 +110,18 @@ def commit(target: Target, files: Files, conf: JobConf, said: Mapping[str, Any])
         If another run of the job came first, or somebody else changed a target that was to be replaced.
     SchemaError
         If rows that are added have other columns than the target.
+    ScoringError
+        If the model raised for more rows than the conf puts up with.
     """
+    failures.check_sum(files.errors, conf.max_errors)
     adds = said["mode"] != "overwrite"
     if adds:
         target = target.fitting(files.schema, conf.target.merge_schema)
     version = target.commit(
-        files.written, files.schema, overwrite=not adds, identifiers=_identifiers(conf, said), metadata={OURS: said}
-    )
-    return Commit(version, files.rows, True)
+        files.written, files.schema, overwrite=not adds, identifiers=_identifiers(conf, said), metadata={OURS: said},
+        partition_by=files.partition_by,
+    )  # fmt: skip
+    return Commit(version, files.rows, True, files.errors)
 
 
 def discard(target: Target, files: Files) -> None:
@@ -115,7 +137,7 @@ def _identifiers(conf: JobConf, said: Mapping[str, Any]) -> dict[str, int]:
     return {identifier(conf.job): said["counter"], **batch}
 
 
-def _pieces_of(choice: Choice, gained: Gained) -> Sequence[split.Piece] | None:
+def pieces_of(choice: Choice, gained: Gained) -> Sequence[split.Piece] | None:
     """The files that a source gained, None where one of them is not among those that the direct engine knows."""
     known = {piece.path: piece for piece in choice.pieces}
     if gained.files:
@@ -132,7 +154,8 @@ def _pieces_of(choice: Choice, gained: Gained) -> Sequence[split.Piece] | None:
     return pieces
 
 
-def _groups(piece: split.Piece) -> list[int]:
+def groups_of(piece: split.Piece) -> list[int]:
+    """How many bytes each row group of a file has, unpacked."""
     import pyarrow.parquet as pq
 
     filesystem, place = open_storage(piece.path).arrow()

@@ -30,10 +30,23 @@ def kind(spark: Any, path: str) -> str:
             return "nothing"
         if files.getFileStatus(place).isFile():
             return "file"
-        names = {status.getPath().getName() for status in files.listStatus(place)}
-        # what workers of a killed job have left is nobody's
-        left = {name for name in names if is_output(name) or name == "_sparkml"}
-        return "delta" if _LOG in names else "directory" if names - left else "nothing"
+        found = files.listStatus(place)
+        found = files.listStatus(place)
+        if any(status.getPath().getName() == _LOG for status in found):
+            return "delta"
+        return "nothing" if all(_is_left(files, status) for status in found) else "directory"
+
+
+def _is_left(files: Any, status: Any) -> bool:
+    """Whether this is what workers of a killed job have left, which is nobody's: files, or partitions that hold nothing else."""
+    name = status.getPath().getName()
+    if "=" not in name or status.isFile():
+        return is_output(name) or name == "_sparkml"
+    below = files.listFiles(status.getPath(), True)
+    while below.hasNext():
+        if not is_output(below.next().getPath().getName()):
+            return False
+    return True
 
 
 def read_text(spark: Any, uri: str) -> str | None:

@@ -17,7 +17,7 @@ from sparkml_lifecycle.errors import (
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import attempt, engine, files, predictions, record
+from sparkml_lifecycle.scoring import attempt, engine, files, partitions, predictions, record
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import Layout, layout_of
 from sparkml_lifecycle.scoring.reading import Reading, open_source
@@ -126,6 +126,7 @@ def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
         rows=done.commit.rows, seconds=seconds, version=done.commit.version, committed=done.commit.made, model_uri=conf.model,
         model_digest=chosen.model.digest, source_version=done.source_version, target=uris.normalise(conf.target.path),
         mode=conf.mode, engine=done.engine, why=done.why, notes=done.notes, run_id=run_id,
+        errors=done.commit.errors,
     )  # fmt: skip
 
 
@@ -134,6 +135,7 @@ def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> attempt.
     check_target(spark, reading.rows, conf.target.path)
     check_columns(reading.rows, chosen.model)
     layout = layout_of(reading.rows.columns, chosen.model, conf)
+    partitions.check(conf.target.partition_by, reading.rows, layout)
     choice = engine.choose(spark, conf, reading, layout)
     way, target = _way(spark, conf, chosen, reading, layout, choice)
     return attempt.Attempt(conf, chosen.model.digest, reading.state, way, run_id).until_done(target)
@@ -143,6 +145,7 @@ def _way(
     spark: Any, conf: JobConf, chosen: Chosen, reading: Reading, layout: Layout, choice: engine.Choice
 ) -> tuple[attempt.Way, Any]:
     """How this engine brings rows into the target, and the target as it commits to it."""
+    from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 
     def rows(decision: Decision) -> Any:
         if decision.scores == "nothing":
@@ -153,9 +156,12 @@ def _way(
         return ship(spark, chosen.directory, chosen.consent)
 
     def by_files(decision: Decision) -> files.Files:
-        plan = files.plan_of(reading.rows, layout, choice, reference())
+        assert choice.target is not None
+        found = choice.source if choice.source is not None else to_arrow_schema(reading.rows.schema, timezone="UTC")
+        result = to_arrow_type(layout.result, timezone="UTC", prefers_large_types=False)
+        plan = files.plan_of(found, result, layout, choice.target, reference(), conf)
         if decision.scores == "nothing":
-            return files.nothing(plan, choice.engine)
+            return files.made(plan, (), choice.engine)
         return files.write(spark, rows(decision), plan, choice, decision.gained)
 
     if choice.target is not None:
@@ -164,7 +170,9 @@ def _way(
         conf,
         choice.engine,
         choice.why,
-        lambda decision: predictions.with_predictions(rows(decision), chosen.model, layout, reference()),
+        lambda decision: predictions.counting_errors(
+            predictions.with_predictions(rows(decision), chosen.model, layout, reference()), layout
+        ),
     )
     return way, SparkTarget.open(spark, conf.target.path)
 

@@ -32,6 +32,10 @@ class Layout:
         Names and values of the columns that are the same in all rows.
     predict_fn : str or None
     params : mapping
+    error : str or None
+        The name of the column with the reasons why rows have no answer; None where an error of the model ends the job.
+    max_errors : int
+        How many such rows end it all the same.
     """
 
     inputs: tuple[str, ...]
@@ -42,6 +46,13 @@ class Layout:
     stamps: Mapping[str, Any]
     predict_fn: str | None
     params: Mapping[str, Any]
+    error: str | None = None
+    max_errors: int = 0
+
+    @property
+    def columns(self) -> list[str]:
+        """The target's columns, in their order."""
+        return [*self.keep, self.prediction, *self.stamps, *([self.error] if self.error else [])]
 
 
 def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result_type: Any = None) -> Layout:
@@ -62,7 +73,8 @@ def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result_
         )
     prediction = f"{conf.prefix}{conf.output}"
     stamps = {f"{conf.prefix}{name}": value for name, value in _stamps(model, conf).items()}
-    clash = [name for name in (prediction, *stamps) if name.lower() in {k.lower() for k in kept}]
+    error = f"{conf.prefix}error" if conf.on_error == "null" else None
+    clash = [name for name in (prediction, *stamps, error) if name and name.lower() in {k.lower() for k in kept}]
     if clash:
         raise SchemaError(
             f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:."
@@ -72,8 +84,9 @@ def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result_
     inputs = tuple(name for name in model.input_names or columns if name in columns)
     by_position = model.input_names is not None and not model.optional_names
     return Layout(
-        inputs, by_position, tuple(kept), prediction, result, stamps, conf.predict_fn, model.checked_params(conf.params)
-    )
+        inputs, by_position, tuple(kept), prediction, result, stamps, conf.predict_fn, model.checked_params(conf.params),
+        error, conf.max_errors,
+    )  # fmt: skip
 
 
 def check_appends(have: Sequence[str], new: Sequence[str], target: str) -> None:

@@ -45,12 +45,18 @@ class Written:
         Bytes and rows.
     statistics : str
         What Delta's log says of it, as JSON.
+    errors : int
+        Rows with a reason why they have no answer.
+    partition : mapping
+        The values of its partition as Delta's log spells them.
     """
 
     path: str
     size: int
     rows: int
     statistics: str
+    errors: int = 0
+    partition: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -93,11 +99,20 @@ class Output:
         The columns of its files; those that are no partition columns.
     constant : mapping
         Columns that have one value in all rows, which cost next to nothing.
+    error : str or None
+        The column with the reasons of rows without an answer.
+    partition : mapping
+        The values of the files' partition as Delta's log spells them.
+    directory : str
+        Where the files are below the table, with a slash at its end.
     """
 
     storage: Storage
     schema: pa.Schema
     constant: Mapping[str, Any]
+    error: str | None = None
+    partition: Mapping[str, str | None] = field(default_factory=dict)
+    directory: str = ""
     written: list[Written] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -122,6 +137,7 @@ class Output:
             self._begin(table.schema)
         self._writer.write_table(table, row_group_size=_ROW_GROUP)
         self._rows += rows
+        self._errors += rows - table[self.error].null_count if self.error else 0
         for name in self._bounded:
             if name not in self.constant:
                 self._bounds[name].add(table[name])
@@ -129,13 +145,13 @@ class Output:
             self.close()
 
     def _begin(self, schema: pa.Schema) -> None:
-        self._path = f"part-{uuid.uuid4()}.zstd.parquet"
+        self._path = f"{self.directory}part-{uuid.uuid4()}.zstd.parquet"
         if self.storage.is_local:
-            self.storage.local_path.mkdir(parents=True, exist_ok=True)
+            (self.storage.local_path / self.directory).mkdir(parents=True, exist_ok=True)
         filesystem, place = self.storage.arrow(self._path)
         self._sink = filesystem.open_output_stream(place)
         self._writer = pq.ParquetWriter(self._sink, schema, **self._options)
-        self._rows = 0
+        self._rows = self._errors = 0
         self._bounds = {name: _Bounds() for name in self._bounded}
 
     def close(self) -> None:
@@ -146,7 +162,8 @@ class Output:
         size = self._sink.tell()
         self._sink.close()
         self._writer = None
-        self.written.append(Written(self._path, size, self._rows, json.dumps(self._statistics())))
+        said = json.dumps(self._statistics())
+        self.written.append(Written(self._path, size, self._rows, said, self._errors, self.partition))
 
     def __enter__(self) -> "Output":
         return self
@@ -232,4 +249,4 @@ def as_actions(written: Sequence[Written], now: int) -> list[Any]:
     """What commits the files: delta-rs' add actions."""
     from deltalake.transaction import AddAction
 
-    return [AddAction(one.path, one.size, {}, now, True, one.statistics) for one in written]
+    return [AddAction(one.path, one.size, one.partition, now, True, one.statistics) for one in written]

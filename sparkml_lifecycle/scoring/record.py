@@ -70,7 +70,8 @@ class Report:
         """``336,776 rows in 12.0 s``, with the rate where the job took long enough for one."""
         telling = self.rows >= _ROWS_FOR_A_RATE and self.seconds >= _SECONDS_FOR_A_RATE
         rate = f" ({self.rows_per_second:,.0f} rows a second)" if telling else ""
-        return f"{self.rows:,} rows in {self.seconds:.1f} s{rate}"
+        errors = f", {self.errors:,} of them with an error" if self.errors else ""
+        return f"{self.rows:,} rows in {self.seconds:.1f} s{rate}{errors}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Record:
     def done(self, report: Report) -> None:
         """Say what became of it."""
         self.client.log_batch(self.run_id, params=_params(_done(report)))
-        for name in ("rows", "seconds", "rows_per_second", "errors"):
+        for name in ("rows", "seconds", "rows_per_second", *(["errors"] if self.conf.on_error == "null" else [])):
             self.client.log_metric(self.run_id, name, getattr(report, name))
         self.client.log_inputs(self.run_id, [_input(self.conf, report)])
         self._line(

@@ -7,7 +7,7 @@ from typing import Any
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import Conflict, InvalidInput
-from sparkml_lifecycle.scoring import hadoop
+from sparkml_lifecycle.scoring import hadoop, partitions
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import check_appends
 from sparkml_lifecycle.scoring.log import OURS, latest
@@ -26,11 +26,14 @@ class Commit:
     rows : int
     made : bool
         False where nothing was written.
+    errors : int
+        Rows without an answer because the model raised.
     """
 
     version: int
     rows: int
     made: bool
+    errors: int = 0
 
 
 def check_target(spark: Any, rows: Any, target: str) -> None:
@@ -89,6 +92,12 @@ class SparkTarget:
         """Delta's identifier of the table; empty where it is not there yet."""
         return "" if self.version < 0 else str(self.snapshot.metadata().id())
 
+    @property
+    def partition_by(self) -> tuple[str, ...]:
+        """The partition columns of a table that is there."""
+        names = self.snapshot.metadata().partitionColumns()
+        return tuple(names.apply(i) for i in range(names.size()))
+
     def version_of(self, name: str) -> int | None:
         """What the last commit under a transaction identifier made it."""
         found = self.snapshot.transactions().get(name)
@@ -137,6 +146,8 @@ def write(target: SparkTarget, scored: Any, conf: JobConf, said: Mapping[str, An
     if target.version >= 0 and adds and not conf.target.merge_schema:
         there = target.spark.read.format("delta").load(place).schema
         check_appends([field.name for field in there], scored.columns, place)
+    if target.version >= 0 and adds and conf.target.partition_by:
+        partitions.wanted(target.partition_by, conf.target.partition_by, scored.columns, place)
     try:
         _writer(scored, conf, said, adds).save(place)
     except rivals as error:

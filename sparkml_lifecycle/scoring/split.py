@@ -1,8 +1,9 @@
 """Cuts the files of a source into pieces of work: one big file keeps every core busy, ten thousand small ones make few tasks."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 # below it a task's fixed cost shows, above it a task that has to be repeated hurts
 _LEAST_BYTES, _MOST_BYTES = 16 * 2**20, 1024 * 2**20
@@ -21,11 +22,14 @@ class Piece:
         Bytes.
     groups : (int, int) or None
         The first row group and the one after the last; None is the whole file.
+    values : mapping
+        Columns that are not in the file, because all its rows are of one partition.
     """
 
     path: str
     size: int
     groups: tuple[int, int] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 def task_count(size: int, cores: int) -> int:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from sparkml_lifecycle.errors import SchemaError
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.package import read
+from sparkml_lifecycle.scoring.failures import Failures
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class Plan:
         The type of the answers.
     predict_fn : str or None
     params : mapping
+    max_errors : int or None
+        How many rows for which the model raises a task puts up with: then the answers are structs of the answer and the reason
+        why there is none. None where an error of the model is raised.
     """
 
     model: ModelReference
@@ -64,7 +68,11 @@ class Plan:
     result: pa.DataType
     predict_fn: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    max_errors: int | None = None
 
+
+# the fields of an answer that may have a reason instead
+ANSWERED = ("answer", "error")
 
 _cache: OrderedDict[str, PyFuncModel] = OrderedDict()
 _lock = threading.Lock()
@@ -116,13 +124,17 @@ def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]
     SchemaError
         If the columns' types do not fit the model's signature, at the first batch.
     ScoringError
-        If the model raises.
+        If the model raises; with ``max_errors``, if it raises for more rows.
     """
-    model = model_of(plan.model)
+    model, failures = model_of(plan.model), Failures(plan.max_errors or 0)
     for arrays in batches:
         # Spark gives a single argument bare
         table = _rows(arrays if isinstance(arrays, tuple) else (arrays,), plan.names, model)
-        yield model.predict_as(table, plan.result, plan.params, predict_fn=plan.predict_fn)
+        if plan.max_errors is None:
+            yield model.predict_as(table, plan.result, plan.params, predict_fn=plan.predict_fn)
+        else:
+            answered = failures.answer(model, table, plan.result, plan.params, plan.predict_fn)
+            yield pa.StructArray.from_arrays(answered, ANSWERED)
 
 
 def _rows(arrays: tuple[pa.Array, ...], names: tuple[str, ...] | None, model: PyFuncModel) -> pa.Table:

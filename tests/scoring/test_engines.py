@@ -5,16 +5,20 @@ import json
 import math
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake import DeltaTable, QueryBuilder, Schema, write_deltalake
+from deltalake.transaction import AddAction, create_table_with_add_actions
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle import errors, pyfunc
-from sparkml_lifecycle.scoring import split
+from sparkml_lifecycle import errors, package, pyfunc
+from sparkml_lifecycle.package import Description
+from sparkml_lifecycle.scoring import hadoop, split
 from sparkml_lifecycle.scoring.conf import check
 from sparkml_lifecycle.scoring.job import run_job
 from sparkml_lifecycle.scoring.output import Output
@@ -101,8 +105,19 @@ def text(table):
     return [[repr(value) for value in table[name].to_pylist()] for name in table.column_names]
 
 
+def delta_of(place, schema, partition_by=(), *files):
+    """A Delta table of Parquet files that somebody else wrote, each given as a path below it and its partition's values."""
+    actions = [
+        AddAction(path, (place / path).stat().st_size, values, 0, True, json.dumps({"numRecords": 1}))
+        for path, values in files
+    ]
+    create_table_with_add_actions(
+        str(place), Schema.from_arrow(schema), actions, mode="error", partition_by=list(partition_by)
+    )
+
+
 @pytest.mark.spark
-@pytest.mark.parametrize("writer", ["delta-rs", "spark", "pyarrow"])
+@pytest.mark.parametrize("writer", ["delta-rs", "spark", "pyarrow", "int96", "duckdb"])
 def test_the_engines_give_equal_rows_whoever_wrote_the_source(spark, conf, tmp_path, writer):
     rows = odd_rows()
     if writer == "spark":
@@ -110,8 +125,15 @@ def test_the_engines_give_equal_rows_whoever_wrote_the_source(spark, conf, tmp_p
     elif writer == "delta-rs":
         write_deltalake(str(tmp_path / "source"), rows.slice(0, 4))
         write_deltalake(str(tmp_path / "source"), rows.slice(4), mode="append")
-    else:
+    elif writer == "pyarrow":
         pq.write_table(rows, tmp_path / "source.parquet", use_deprecated_int96_timestamps=True)
+    else:
+        (tmp_path / "source").mkdir()
+        if writer == "duckdb":
+            duckdb.sql(f"copy (from rows) to '{tmp_path}/source/f.parquet' (format parquet)")
+        else:
+            pq.write_table(rows, tmp_path / "source/f.parquet", use_deprecated_int96_timestamps=True)
+        delta_of(tmp_path / "source", rows.schema, (), ("f.parquet", {}))
     source = {"path": str(tmp_path / "source.parquet"), "format": "parquet"} if writer == "pyarrow" else None
     found = {}
     for engine in ENGINES if source is None else ENGINES[1:]:
@@ -137,7 +159,8 @@ def test_the_engines_give_equal_rows_whoever_wrote_the_source(spark, conf, tmp_p
 @pytest.mark.spark
 def test_auto_takes_the_fastest_and_says_why_not_a_faster_one(spark, conf, tmp_path):
     write_deltalake(str(tmp_path / "source"), odd_rows())
-    write_deltalake(str(tmp_path / "parts"), odd_rows(), partition_by=["flag"])
+    empty = pa.table({"id": [1, 2], "a": [1.0, 1.0], "b": [2.0, 1.0], "text": ["", None]})
+    write_deltalake(str(tmp_path / "parts"), empty, partition_by=["text"])
     mapped = str(tmp_path / "mapped")
     spark.createDataFrame(odd_rows()).write.format("delta").option("delta.columnMapping.mode", "name").save(mapped)
     run_job(spark, conf("column", to="sparks"))
@@ -147,11 +170,12 @@ def test_auto_takes_the_fastest_and_says_why_not_a_faster_one(spark, conf, tmp_p
         [
             ({}, "direct", ""),
             ({"where": "id < 3"}, "dataframe", "where: is Spark's to judge"),
-            ({"source": {"path": str(tmp_path / "parts")}}, "dataframe", "the source has partitions"),
+            ({"source": {"path": str(tmp_path / "parts")}}, "dataframe", "a partition of the source is the empty text"),
             ({"source": {"path": mapped}}, "dataframe", "features of Delta that files alone do not show"),
             ({"source": {"path": f"select * from delta.`{tmp_path}/source`", "format": "sql"}}, "dataframe", "the source is sql"),
             ({"to": "sparks"}, "column", "Spark has made the target"),
-            ({"target": {"path": str(tmp_path / "p"), "partition_by": ["flag"]}}, "column", "the target has partitions"),
+            ({"target": {"path": str(tmp_path / "p"), "partition_by": ["flag"]}}, "direct", ""),
+            ({"target": {"path": str(tmp_path / "p"), "partition_by": ["id"]}}, "column", "cannot change the partitions"),
             ({"source": {"path": str(tmp_path / "naive")}}, "column", "delta-rs writes t with another type than Spark"),
         ]
     ):  # fmt: skip
@@ -284,6 +308,270 @@ def test_the_engines_agree_on_real_models(spark, lake, tmp_path, name):
         found.append(read(tmp_path / engine).drop_columns("scored_at"))
     assert text(found[0]) == text(found[1]) == text(found[2])
     assert found[0].schema == found[1].schema == found[2].schema
+
+
+# -- partitions ----------------------------------------------------------------------------------------------------------
+
+PARTITIONS = ["text", "small", "long", "flag", "day", "time", "money", "double", "single"]
+TEXTS = ["a b", "+-%/:=?&é\U0001f600", None, "2026-01-01", "a\nb'c\"\\", "#{x}[y]^~"]
+
+
+def partition_rows():
+    """A row for each partition, whose columns have every type that Delta has partitions of."""
+    return pa.table(
+        {
+            "id": pa.array(range(6), pa.int64()),
+            "a": [1.0, math.nan, 2.0, 3.0, 4.0, 5.0],
+            "b": [1.0] * 6,
+            "text": pa.array(TEXTS),
+            "small": pa.array([1, None, -128, 127, 0, 1], pa.int8()),
+            "long": pa.array([1, None, -(2**63), 2**63 - 1, 0, 1]),
+            "flag": pa.array([True, False, None, True, False, True]),
+            "day": pa.array([date(2026, 11, 26), None, date(1970, 1, 1), date(1969, 12, 31), date(9999, 12, 31), date(1, 1, 2)]),
+            "time": pa.array(
+                [
+                    datetime(2026, 11, 26, 1, 2, 3, 999_999, UTC), None, datetime(1969, 12, 31, 23, 59, 59, 500_000, UTC),
+                    datetime(2026, 3, 29, 1, 30, tzinfo=UTC), datetime(2200, 12, 31, tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC),
+                ],
+                pa.timestamp("us", "UTC"),
+            ),
+            "money": pa.array([decimal.Decimal("1.10"), None, *[decimal.Decimal("0.01")] * 4], pa.decimal128(12, 2)),
+            "double": pa.array([1.5, None, 0.25, 100.0, 3.0, -2.5]),
+            "single": pa.array([1.5, None, 0.1, 100.0, 3.0, -2.5], pa.float32()),
+        }
+    )  # fmt: skip
+
+
+def hard_numbers(rows):
+    """Numbers by which delta-rs itself cannot write partitions."""
+    money = pa.array(
+        [
+            decimal.Decimal("-0.01"),
+            decimal.Decimal(0),
+            None,
+            decimal.Decimal("1234567890"),
+            decimal.Decimal("1.1"),
+            None,
+        ]
+    )
+    double = pa.array([math.nan, -0.0, math.inf, 1e300, 1e-7, 12345678.9])
+    for name, values in (("money", money), ("double", double), ("single", double.cast(pa.float32(), safe=False))):
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, values.cast(rows.schema.field(name).type))
+    return rows  # fmt: skip
+
+
+def by_spark(spark, place, condition="true"):
+    found = spark.read.format("delta").load(str(place)).where(condition).orderBy("id").toArrow()
+    return found.drop_columns([name for name in found.column_names if name == "scored_at"])
+
+
+def partitions_of(place):
+    """The partitions' values as the log of a table spells them, each once."""
+    lines = [line for file in Path(place, "_delta_log").glob("*.json") for line in file.read_text().splitlines()]
+    found = {
+        json.dumps(json.loads(line)["add"]["partitionValues"], sort_keys=True) for line in lines if '"add"' in line
+    }
+    return sorted(found)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("writer", ["delta-rs", "spark", "duckdb"])
+def test_a_source_with_partitions_gives_equal_rows_by_all_engines(spark, conf, tmp_path, writer):
+    rows, source = partition_rows(), tmp_path / "source"
+    if writer == "delta-rs":
+        write_deltalake(str(source), rows, partition_by=PARTITIONS)
+    elif writer == "spark":
+        rows = hard_numbers(rows)
+        spark.createDataFrame(rows).write.format("delta").partitionBy(*PARTITIONS).save(str(source))
+    else:
+        # what a null is called in the directory, and a partition's column that is in the file too
+        rows = rows.select(["id", "a", "b", "text", "day"])
+        duckdb.sql(
+            f"copy (from rows) to '{source}' (format parquet, partition_by (text, day), write_partition_columns true)"
+        )
+        files = [str(file.relative_to(source)) for file in sorted(source.rglob("*.parquet"))]
+        held = [pq.ParquetFile(source / file).read().select(["text", "day"]).to_pylist()[0] for file in files]
+        values = [{"text": one["text"], "day": one["day"] and one["day"].isoformat()} for one in held]
+        delta_of(source, rows.schema, ["text", "day"], *zip(files, values, strict=True))
+    found = {}
+    for engine in ENGINES:
+        report = run_job(spark, conf(engine))
+        assert (report.engine, report.rows) == (engine, 6)
+        found[engine] = read(report.target)
+    for engine, table in found.items():
+        assert text(table.select(rows.column_names)) == text(rows), engine
+        assert table.drop_columns("scored_at").schema == found["column"].drop_columns("scored_at").schema, engine
+        assert text(table.select(["prediction"])) == text(pa.table({"p": rows["a"].to_numpy() + 1})), engine
+    assert text(by_spark(spark, source)) == text(rows)
+
+
+@pytest.mark.spark
+def test_a_target_with_partitions_is_the_same_by_all_engines(spark, conf, tmp_path):
+    rows = hard_numbers(partition_rows())
+    rows = pa.concat_tables([rows, rows.set_column(0, "id", pa.array(range(6, 12)))])
+    # an empty text is null, as in Spark's own tables
+    texts = [*TEXTS, *TEXTS[:5], ""]
+    rows = rows.set_column(3, "text", pa.array(texts))
+    write_deltalake(str(tmp_path / "source"), rows)
+    wanted = rows.set_column(3, "text", pa.array([one or None for one in texts]))
+    values = {}
+    for engine in ENGINES:
+        target = {"path": str(tmp_path / f"target-{engine}"), "partition_by": PARTITIONS}
+        report = run_job(spark, conf(engine, target=target))
+        assert (report.engine, report.rows) == (engine, 12)
+        assert text(by_spark(spark, report.target).select(rows.column_names)) == text(wanted), engine
+        assert text(read(report.target).select(rows.column_names)) == text(wanted), engine
+        assert DeltaTable(report.target).metadata().partition_columns == PARTITIONS
+        values[engine] = partitions_of(report.target)
+        if engine != "column":  # Spark's own files have them
+            file = next(Path(report.target).rglob("*.parquet"))
+            assert not set(PARTITIONS) & set(pq.ParquetFile(file).schema_arrow.names)
+    assert values["direct"] == values["dataframe"] == values["column"]
+    # Spark leaves out the files of other partitions, and by their statistics those of other rows
+    table = spark.read.format("delta").load(str(tmp_path / "target-direct"))
+    for condition, files in (
+        ("true", 7), ("text = 'a b'", 1), ("day = '1970-01-01'", 1), ("id > 10", 1), ("money < 0", 1), ("text is null", 2),
+        ("time = timestamp '1969-12-31T23:59:59.5Z'", 1), ("double = double('NaN')", 1),
+    ):  # fmt: skip
+        assert len(table.where(condition).inputFiles()) == files, condition
+
+
+@pytest.mark.spark
+def test_a_batch_takes_the_partitions_of_its_table_and_no_others(spark, conf, tmp_path):
+    write_deltalake(str(tmp_path / "source"), odd_rows())
+    for engine in ("direct", "column"):
+        place = str(tmp_path / f"t-{engine}")
+        parts = {"path": place, "partition_by": ["flag", "model_name"]}
+        run_job(spark, conf(engine, mode="append", batch="1", target=parts))
+        report = run_job(spark, conf(engine, mode="append", batch="2", target={"path": place}))
+        assert (report.engine, report.rows) == (engine, 6)
+        assert {path.parent.parent.name for path in Path(place).rglob("*.parquet")} == {
+            "flag=true", "flag=false", "flag=__HIVE_DEFAULT_PARTITION__",
+        }  # fmt: skip
+        with pytest.raises(
+            errors.InvalidInput, match="is day, and the table at .* has the partitions flag, model_name"
+        ):
+            run_job(spark, conf(engine, mode="append", batch="3", target={"path": place, "partition_by": ["day"]}))
+        assert by_spark(spark, place).num_rows == read(place).num_rows == 12
+    report = run_job(
+        spark, conf("direct", target={"path": str(tmp_path / "t-direct"), "partition_by": ["flag", "model_name"]})
+    )
+    assert (report.rows, read(report.target).num_rows, by_spark(spark, report.target).num_rows) == (6, 6, 6)
+    with pytest.raises(
+        errors.InvalidInput, match="engine: direct cannot do this job: delta-rs cannot change the partitions"
+    ):
+        run_job(spark, conf("direct", target={"path": str(tmp_path / "t-direct")}))
+    for partition_by, error, said in (
+        (["day"], errors.SchemaError, "names day, which the target does not have. It has: id, flag"),
+        (["flag", "flag"], errors.InvalidInput, "names a column twice"),
+        (["list"], errors.InvalidInput, r"names list \(array\)"),
+    ):
+        keep = ["id", "flag", "list"]
+        with pytest.raises(error, match=said):
+            run_job(spark, conf("auto", keep=keep, target={"path": str(tmp_path / "n"), "partition_by": partition_by}))
+    assert not (tmp_path / "n").exists()
+
+
+@pytest.mark.spark
+def test_a_session_in_another_time_zone_changes_no_time(spark, conf, tmp_path):
+    rows = partition_rows().select(["id", "a", "b", "day", "time"])
+    write_deltalake(str(tmp_path / "source"), rows)
+    spark.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        write = spark.read.format("delta").load(str(tmp_path / "source")).write.format("delta").partitionBy("time")
+        write.save(str(tmp_path / "times"))
+        for engine, source in (*((one, "source") for one in ENGINES), ("auto", "times")):
+            target = {"path": str(tmp_path / f"{engine}-{source}"), "partition_by": ["time"]}
+            report = run_job(spark, conf(engine, {"path": str(tmp_path / source)}, target=target))
+            assert ("read in" in report.why or "reads in" in report.why) == (source == "times")
+            assert text(read(report.target).select(rows.column_names)) == text(rows), engine
+            times = spark.read.format("delta").load(report.target).selectExpr("id", "unix_micros(time) t").orderBy("id")
+            assert times.toArrow()["t"].to_pylist() == rows["time"].cast(pa.int64()).to_pylist(), engine
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+
+
+# -- rows for which the model raises -------------------------------------------------------------------------------------
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_that_the_model_raises_for_are_null_with_a_reason(spark, conf, tmp_path, engine):
+    a = np.arange(1000.0)
+    bad = [0, 500, 501, 999]
+    a[bad] = -1e10
+    rows = pa.table({"id": np.arange(1000), "a": a, "b": np.ones(1000), "part": np.arange(1000) % 3})
+    write_deltalake(str(tmp_path / "source"), rows.slice(0, 400))
+    write_deltalake(str(tmp_path / "source"), rows.slice(400), mode="append")
+    target = {"path": str(tmp_path / "t"), "partition_by": ["part"]}
+    # an unquoted null in YAML
+    report = run_job(spark, conf(engine, on_error=None, prefix="p_", target=target))
+    assert (report.engine, report.rows, report.errors) == (engine, 1000, 4)
+    assert "4 of them with an error" in report.pace
+    assert ml.LifecycleClient().get_run(report.run_id).data.metrics["errors"] == 4
+    for table in (read(report.target), by_spark(spark, report.target)):
+        assert table.num_rows == 1000
+        assert table.schema.field("p_prediction").type == pa.float64()
+        assert [i for i, one in enumerate(table["p_prediction"].to_pylist()) if one is None] == bad
+        assert table["p_prediction"].drop_null().to_pylist() == (np.delete(a, bad) + 1).tolist()
+        reasons = table["p_error"].to_pylist()
+        assert [i for i, one in enumerate(reasons) if one is not None] == bad
+        assert "raised ValueError in predict" in reasons[0]
+        assert "4711" not in reasons[0]
+    table = spark.read.format("delta").load(report.target)
+    assert len(table.where("part = 1").inputFiles()) < len(table.inputFiles())
+    # a batch that is there already counts nothing
+    if engine == "column":
+        again = {"mode": "append", "batch": "b", "on_error": "null"}
+        assert [run_job(spark, conf(engine, to="b", **again)).errors for _ in range(2)] == [4, 0]
+    # one task alone
+    few = {"path": str(tmp_path / "few"), "partition_by": ["part"]}
+    with pytest.raises(errors.ScoringError, match="more than 1 rows of one task, and max_errors is 1"):
+        run_job(spark, conf(engine, target=few, max_errors=1, on_error="null"))
+    # nothing is there but what nobody reads, so the job can be run again
+    assert not DeltaTable.is_deltatable(few["path"])
+    if engine != "column":
+        assert hadoop.kind(spark, few["path"]) == "nothing"
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("engine", ["direct", "dataframe"])
+def test_the_sum_of_all_tasks_is_held_to_the_limit_before_the_commit(spark, conf, tmp_path, monkeypatch, engine):
+    rows = pa.table({"id": [1, 2, 3, 4], "a": [-1e10, 1.0, 1.0, -1e10], "b": [1.0] * 4})
+    write_deltalake(str(tmp_path / "source"), rows.slice(0, 2))
+    write_deltalake(str(tmp_path / "source"), rows.slice(2), mode="append")
+    # a task for each file
+    monkeypatch.setattr(split, "task_count", lambda size, cores: 2)
+    spark.conf.set("spark.sql.files.openCostInBytes", str(2**30))
+    try:
+        with pytest.raises(errors.ScoringError, match="raised for 2 rows, and max_errors is 1; nothing was committed"):
+            run_job(spark, conf(engine, on_error="null", max_errors=1))
+    finally:
+        spark.conf.unset("spark.sql.files.openCostInBytes")
+    assert not DeltaTable.is_deltatable(str(tmp_path / f"target-{engine}"))
+    assert not list((tmp_path / f"target-{engine}").rglob("*.parquet"))
+
+
+@pytest.mark.spark
+def test_a_struct_of_answers_is_null_as_a_whole_by_all_engines(spark, lake, tmp_path):
+    def two(frame):
+        if (frame["a"] < 0).any():
+            raise ValueError("4711")
+        return frame.assign(b=frame["a"] * 2)
+
+    frame = pa.table({"a": [1.0, 2.0]}).to_pandas()
+    signature = ml.models.infer_signature(frame, frame.assign(b=frame["a"]))
+    package.save(two, tmp_path / "two", Description(signature=signature, allow_code=True))
+    write_deltalake(str(tmp_path / "source"), pa.table({"id": [1, 2], "a": [1.0, -1.0]}))
+    content = {"model": str(tmp_path / "two"), "source": {"path": str(tmp_path / "source")}, "tracking_uri": str(lake)}
+    for engine in ENGINES:
+        change = {"engine": engine, "on_error": "null", "allow_code": True, "target": {"path": str(tmp_path / engine)}}
+        report = run_job(spark, check({**content, **change}))
+        assert report.errors == 1
+        for table in (read(report.target), by_spark(spark, report.target)):
+            assert table["prediction"].to_pylist() == [{"a": 1.0, "b": 2.0}, None]
+            assert table["error"].is_null().to_pylist() == [True, False]
 
 
 # -- the pieces ----------------------------------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ MINIMAL = {"model": "m", "source": {"path": "s"}, "target": {"path": "t"}}
         ({"batch": "x"}, "'batch' belongs to mode 'append'"),
         ({"model": 3}, "'model' is 3.*string"),
         ({"job": "a b"}, "'job' is 'a b'"),
+        ({"on_error": "skip"}, "'on_error' is 'skip'.*'fail' or 'null'"),
+        ({"max_errors": 3}, "'max_errors' belongs to on_error 'null'"),
+        ({"on_error": None, "max_errors": -1}, "'max_errors' is -1"),
     ],
 )
 def test_a_wrong_conf_names_the_key_the_value_and_what_is_allowed(change, problem):

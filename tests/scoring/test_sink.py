@@ -98,7 +98,11 @@ def test_what_is_no_delta_table_is_not_written_into(spark, work, tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photo.jpg").write_text("x")
-    for name, said in (("file", "is a file"), ("other", "holds files and is no Delta table")):
+    # partitions of somebody else, where those that a killed job has left are nobody's
+    (tmp_path / "parts" / "k=1").mkdir(parents=True)
+    (tmp_path / "parts" / "k=1" / "f.parquet").write_text("x")
+    no_table = "holds files and is no Delta table"
+    for name, said in (("file", "is a file"), ("other", no_table), ("parts", no_table)):
         with pytest.raises(errors.InvalidInput, match=said):
             run_job(spark, check({**work, "target": {"path": str(tmp_path / name)}}))
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["photo.jpg"]
