@@ -18,7 +18,8 @@ $(STAMP): pyproject.toml conf/constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the packages of conf/constraints.txt into $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' conf/constraints.txt)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint conf/constraints.txt --editable '.[dev]'
+	@# compiled once here, or every worker of Spark compiles scikit-learn anew where writing bytecode is off
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint conf/constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
 java:

@@ -51,6 +51,7 @@ def app() -> Any:
     from sparkml_lifecycle.cli.demo import demo
     from sparkml_lifecycle.cli.doctor import doctor
     from sparkml_lifecycle.cli.maintain import gc, maintain
+    from sparkml_lifecycle.cli.score import score
 
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,6 +69,7 @@ def app() -> Any:
     made.callback()(options)
     made.command()(doctor)
     made.command()(demo)
+    made.command()(score)
     made.command()(maintain)
     made.command()(gc)
     made.add_typer(experiments.commands, name="experiments")

@@ -1,5 +1,7 @@
 """The conf file of a batch scoring job, checked when it is read."""
 
+import copy
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +16,16 @@ from sparkml_lifecycle.errors import ConfigError, InvalidInput, did_you_mean, re
 def _text(value: Any) -> Any:
     """YAML reads an unquoted 2026-11-23 as a date and 7 as a number; a batch's name is its text."""
     return str(value) if isinstance(value, (date, int)) and not isinstance(value, bool) else value
+
+
+def _texts(values: Any) -> Any:
+    """YAML reads an unquoted true as a truth and 7 as a number; an option of Spark's reader is its text."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        key: str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
+        for key, value in values.items()
+    }
 
 
 def _null(value: Any) -> Any:
@@ -43,7 +55,7 @@ class Source(_Strict):
 
     path: _Some
     format: Literal["delta", "parquet", "csv", "json", "orc", "table", "sql"] = "delta"
-    options: dict[str, str] = Field(default_factory=dict)
+    options: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(default_factory=dict)
 
 
 class Target(_Strict):
@@ -153,6 +165,17 @@ def read_conf(path: str | Path, settings: list[str] | None = None) -> JobConf:
     ConfigError
         For a file that cannot be read, an unknown key or a wrong value: the message names key, value and what is allowed.
     """
+    return check(read_content(path), str(path), settings or ())
+
+
+def read_content(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a conf file, not checked yet.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -163,19 +186,20 @@ def read_conf(path: str | Path, settings: list[str] | None = None) -> JobConf:
         raise ConfigError(f"The conf file {str(path)!r} is not valid YAML: {reason(error)}.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"The conf file {str(path)!r} must hold keys and values, found {type(content).__name__}.")
-    for setting in settings or []:
-        _override(content, setting)
-    return check(content, str(path))
+    return content
 
 
-def check(content: dict[str, Any], where: str = "the conf") -> JobConf:
-    """A checked conf from a dictionary.
+def check(content: dict[str, Any], where: str = "the conf", settings: Sequence[str] = ()) -> JobConf:
+    """A checked conf from a dictionary, over which ``settings`` win.
 
     Raises
     ------
     ConfigError
         As :func:`read_conf`.
     """
+    content = copy.deepcopy(content)
+    for setting in settings:
+        _override(content, setting)
     try:
         conf = JobConf.model_validate(content)
     except ValidationError as error:

@@ -23,6 +23,7 @@ ENGINES = {
     "direct": "by workers that read and write the files",
     "dataframe": "by workers that write the files",
     "column": "as a Spark function of columns",
+    "local": "by processes of this machine, without Spark",
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparkml_lifecycle import uris
-from sparkml_lifecycle.errors import StorageError, reason
+from sparkml_lifecycle.errors import InvalidInput, StorageError, reason
 from sparkml_lifecycle.scoring.output import is_output
 
 _LOG = "_delta_log"
@@ -95,7 +95,15 @@ def files_of(rows: Any) -> dict[str, list[int]]:
     leaves = rows._jdf.queryExecution().analyzed().collectLeaves()
     # one call for all: py4j takes a millisecond for each
     said = leaves.apply(0).relation().location().allFiles().mkString("\n")
-    return {path: [int(size), int(modified)] for path, size, modified in _STATUS.findall(str(said))}
+    return {_plain(path): [int(size), int(modified)] for path, size, modified in _STATUS.findall(str(said))}
+
+
+def _plain(uri: str) -> str:
+    """The URI as this package spells it, so that a job without Spark knows a file by the same name."""
+    try:
+        return uris.normalise(uri)
+    except InvalidInput:
+        return uri
 
 
 @dataclass(frozen=True)

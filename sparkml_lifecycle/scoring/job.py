@@ -17,7 +17,8 @@ from sparkml_lifecycle.errors import (
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import attempt, engine, files, partitions, predictions, record
+from sparkml_lifecycle.scoring import attempt, engine, files, local, partitions, predictions, record
+from sparkml_lifecycle.scoring.column import output_type
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import Layout, layout_of
 from sparkml_lifecycle.scoring.reading import Reading, open_source
@@ -71,8 +72,8 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, ch
 
     Parameters
     ----------
-    spark : SparkSession
-        With Delta on its class path.
+    spark : SparkSession or None
+        With Delta on its class path; None runs the job in processes of this machine.
     conf : JobConf
     client : LifecycleClient, optional
         The lake that records the job; that of the conf's ``tracking_uri`` where it is not given.
@@ -116,7 +117,11 @@ def _cancel(spark: Any) -> None:
 def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
     started = time.perf_counter()
     try:
-        done = _written(spark, conf, chosen, run_id)
+        if spark is None:
+            reference = local.reference_of(chosen.model, chosen.directory, chosen.consent)
+            done = local.written(conf, chosen.model, reference, run_id)
+        else:
+            done = _written(spark, conf, chosen, run_id)
     except LifecycleError:
         raise
     except Exception as error:
@@ -134,7 +139,9 @@ def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> attempt.
     reading = open_source(spark, conf)
     check_target(spark, reading.rows, conf.target.path)
     check_columns(reading.rows, chosen.model)
-    layout = layout_of(reading.rows.columns, chosen.model, conf)
+    layout = layout_of(
+        reading.rows.columns, chosen.model, conf, output_type(chosen.model, conf.result_type, conf.predict_fn)
+    )
     partitions.check(conf.target.partition_by, reading.rows, layout)
     choice = engine.choose(spark, conf, reading, layout)
     way, target = _way(spark, conf, chosen, reading, layout, choice)

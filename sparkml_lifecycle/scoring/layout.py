@@ -8,7 +8,6 @@ from typing import Any
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import SchemaError
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import column
 from sparkml_lifecycle.scoring.conf import JobConf
 
 
@@ -55,8 +54,8 @@ class Layout:
         return [*self.keep, self.prediction, *self.stamps, *([self.error] if self.error else [])]
 
 
-def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result_type: Any = None) -> Layout:
-    """The layout of a job over a source with these columns; ``result_type`` is a Spark type in place of the conf's text.
+def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result: Any) -> Layout:
+    """The layout of a job over a source with these columns; ``result`` is the answers' type, Spark's or Arrow's.
 
     Raises
     ------
@@ -79,7 +78,6 @@ def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result_
         raise SchemaError(
             f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:."
         )
-    result = column.output_type(model, result_type or conf.result_type, conf.predict_fn)
     model.check_method(conf.predict_fn)
     inputs = tuple(name for name in model.input_names or columns if name in columns)
     by_position = model.input_names is not None and not model.optional_names

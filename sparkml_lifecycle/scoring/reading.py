@@ -49,7 +49,7 @@ def open_source(spark: Any, conf: JobConf) -> Reading:
         return _delta(spark, conf, rows, *found[0])
     if conf.source.format in _BY_FILE:
         return _by_file(spark, conf, rows)
-    state = SourceState("", conf.source.path, Read(options=_options(conf)), lambda read: Gained())
+    state = SourceState("", conf.source.path, Read(options=options_of(conf)), lambda read: Gained())
     return Reading(_where(rows, conf), state, lambda gained: rows)
 
 
@@ -57,7 +57,8 @@ def _where(rows: Any, conf: JobConf) -> Any:
     return filtered(rows, conf.where) if conf.where else rows
 
 
-def _options(conf: JobConf) -> str:
+def options_of(conf: JobConf) -> str:
+    """The digest of what decides, beside the source, which rows come out and how."""
     names = ("where", "keep", "output", "prefix", "result_type", "predict_fn", "params")
     return options_digest({**{name: getattr(conf, name) for name in names}, "reader": conf.source.options})
 
@@ -72,7 +73,7 @@ def _delta(spark: Any, conf: JobConf, rows: Any, path: str, version: int) -> Rea
         rows = read_source(spark, conf.source, version)
     table = hadoop.delta_relation(rows)
     state = SourceState(
-        f"delta:{table.id}", conf.source.path, Read(version, options=_options(conf)),
+        f"delta:{table.id}", conf.source.path, Read(version, options=options_of(conf)),
         lambda read: delta_gained(lambda name: hadoop.read_text(spark, f"{path}/{name}"), read, version),
     )  # fmt: skip
     return Reading(_where(rows, conf), state, lambda gained: _where(table.only(gained.adds), conf))
@@ -108,7 +109,7 @@ def delta_gained(read_text: log.ReadText, read: Read, version: int) -> Gained:
 
 def _by_file(spark: Any, conf: JobConf, rows: Any) -> Reading:
     now = hadoop.files_of(rows)
-    read = Read(files=now, options=_options(conf))
+    read = Read(files=now, options=options_of(conf))
     state = SourceState(uris.real(conf.source.path), conf.source.path, read, lambda before: files_gained(now, before))
 
     def gained(new: Gained) -> Any:
@@ -116,7 +117,7 @@ def _by_file(spark: Any, conf: JobConf, rows: Any) -> Reading:
         if hadoop.kind(spark, conf.source.path) == "directory":
             # the columns that the directories' names hold
             reader = reader.option("basePath", uris.for_spark(conf.source.path))
-        return _where(reader.load(list(new.files)), conf)
+        return _where(reader.load([uris.for_spark(path) for path in new.files]), conf)
 
     return Reading(_where(rows, conf), state, gained)
 

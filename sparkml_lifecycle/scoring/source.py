@@ -76,7 +76,11 @@ def check_columns(rows: Any, model: PyFuncModel) -> None:
     """
     import pyarrow as pa
 
-    found = pa.schema([pa.field(str(c.name), c.type) for c in from_spark_schema(rows.schema)])
+    check_schema(pa.schema([pa.field(str(c.name), c.type) for c in from_spark_schema(rows.schema)]), model)
+
+
+def check_schema(found: Any, model: PyFuncModel) -> None:
+    """As :func:`check_columns`, for the columns of an Arrow schema."""
     batch.check_schema(found, model.signature or Signature())
     missing = [name for name in model.input_names or [] if name not in found.names]
     if model.signature is None and missing:

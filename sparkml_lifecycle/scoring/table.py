@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.errors import InvalidInput
+from sparkml_lifecycle.scoring.column import output_type
 from sparkml_lifecycle.scoring.conf import check
 from sparkml_lifecycle.scoring.job import find_model, run_job
 from sparkml_lifecycle.scoring.layout import layout_of
@@ -79,7 +80,7 @@ def score(
     )  # fmt: skip
     chosen = find_model(conf, client or LifecycleClient())
     check_columns(df, chosen.model)
-    layout = layout_of(df.columns, chosen.model, conf, result_type)
+    layout = layout_of(df.columns, chosen.model, conf, output_type(chosen.model, result_type, predict_fn))
     return with_predictions(df, chosen.model, layout, ship(df.sparkSession, chosen.directory, chosen.consent))
 
 
@@ -98,7 +99,8 @@ def score_table(
 
     Parameters
     ----------
-    spark : SparkSession
+    spark : SparkSession or None
+        With None the job runs in processes of this machine, without Spark; a script then needs ``if __name__ == "__main__":``.
     model : str
         The model's URI.
     source : str or mapping

@@ -5,6 +5,7 @@ to the next in a reused worker. What is pickled to it are strings and frozen dat
 """
 
 import gc
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -110,6 +111,8 @@ def _directory_of(reference: ModelReference) -> Path:
 
 
 def _task_cpus() -> int:
+    if "pyspark" not in sys.modules:
+        return 1
     from pyspark import TaskContext
 
     task = TaskContext.get()

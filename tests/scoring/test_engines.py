@@ -136,8 +136,12 @@ def test_the_engines_give_equal_rows_whoever_wrote_the_source(spark, conf, tmp_p
         delta_of(tmp_path / "source", rows.schema, (), ("f.parquet", {}))
     source = {"path": str(tmp_path / "source.parquet"), "format": "parquet"} if writer == "pyarrow" else None
     found = {}
-    for engine in ENGINES if source is None else ENGINES[1:]:
-        report = run_job(spark, conf(engine, source))
+    for engine in (*ENGINES, "local"):
+        report = (
+            run_job(None, conf("auto", source, to=engine))
+            if engine == "local"
+            else run_job(spark, conf(engine, source))
+        )
         assert (report.engine, report.rows) == (engine, 6)
         found[engine] = read(report.target)
     first = found["dataframe"]

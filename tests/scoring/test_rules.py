@@ -502,7 +502,6 @@ def a_vacuum_leaves_the_memory(s):
     s.add(3)
     s.run(rows=3, total=3)
     s.vacuum()
-    s.spark.sql(f"vacuum delta.`{s.target}`")
     assert (s.target / "_sparkml" / "jobs" / "default.json").exists()
 
 
@@ -513,6 +512,20 @@ BY_SPARK = (
     the_first_time_everything_then_what_came, a_batch_is_written_once_in_any_order, an_overwrite_does_not_erase_what_others_wrote,
     acceptance_without_new_rows_is_remembered, a_memory_that_is_lost_with_the_log_stops_it,
 )  # fmt: skip
+
+
+WITHOUT_SPARK = (
+    the_first_time_everything_then_what_came, a_compaction_adds_nothing, rows_that_were_rewritten_stop_it,
+    a_log_that_was_cleaned_stops_it, another_source_stops_it, files_go_by_path_size_and_time,
+    an_overwrite_is_left_out_only_if_nothing_changed, an_overwrite_does_not_erase_what_others_wrote,
+    a_batch_is_written_once_in_any_order, a_restored_target_stops_it, another_jobs_rows_of_the_source_are_adopted,
+    a_memory_that_is_lost_with_the_log_stops_it,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", WITHOUT_SPARK, ids=lambda rule: rule.__name__)
+def test_jobs_without_spark(tmp_path, models, rule):
+    rule(Scene(None, tmp_path, models))
 
 
 @pytest.mark.spark
