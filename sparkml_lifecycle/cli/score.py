@@ -26,9 +26,10 @@ def score(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=f"any other key of a job; once a job has stopped: {_ANSWERS}")] = None,
     local: Annotated[bool, typer.Option("--local", help="without Spark, in processes of this machine")] = False,
     master: Annotated[str, typer.Option(help="Spark's master")] = "local[*]",
+    lake: Annotated[str | None, typer.Option("--lake", help="the lake that has the model and records the job; the current one where it is not given")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the whole report")] = False,
 ) -> None:  # fmt: skip
-    """Score a table with a model into a Delta table, in one commit; again, only what the source has gained."""
+    """Score a table with a model into a Delta table, in one commit; again, only what the source has gained: sparkml score runs:/RUN/model flights scored."""
     from sparkml_lifecycle.scoring.conf import check, read_content
     from sparkml_lifecycle.scoring.engine import ENGINES
     from sparkml_lifecycle.scoring.job import find_model, run_job
