@@ -25,7 +25,7 @@ from sparkml_lifecycle.scoring.reading import delta_gained, files_gained, option
 from sparkml_lifecycle.scoring.rules import Decision, SourceState
 from sparkml_lifecycle.scoring.source import check_schema
 from sparkml_lifecycle.scoring.split import Piece
-from sparkml_lifecycle.scoring.worker import ModelReference
+from sparkml_lifecycle.scoring.worker import ModelReference, be_a_worker
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
 
@@ -86,7 +86,7 @@ def run(plan: FilePlan, pieces: Sequence[Piece]) -> list[Written]:
         return [one for part in parts for one in direct.score_pieces(plan, part)]
     # a forked process would share this one's threads and locks
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(cores, len(parts)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(cores, len(parts)), context, be_a_worker, (1,)) as pool:
         return [one for done in pool.map(direct.score_pieces, [plan] * len(parts), parts) for one in done]
 
 

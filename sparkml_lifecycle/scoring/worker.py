@@ -95,7 +95,8 @@ def model_of(reference: ModelReference) -> PyFuncModel:
             _cache.popitem(last=False)
         gc.collect()
         model = read(_directory_of(reference), allow_code=reference.allow_code, warn=False, hide_errors=True)
-        model.limit_threads(_task_cpus())
+        model.limit_threads(_task_cpus() or 1)
+        _hold_native_threads()
         _cache[reference.digest] = model
         gc.collect()
         gc.freeze()
@@ -110,13 +111,37 @@ def _directory_of(reference: ModelReference) -> Path:
     return Path(SparkFiles.getRootDirectory()) / reference.directory
 
 
-def _task_cpus() -> int:
-    if "pyspark" not in sys.modules:
-        return 1
+# the cores of a process that a job without Spark has started
+_share: int | None = None
+
+
+def be_a_worker(cpus: int) -> None:
+    """This process is there for a job alone, and has so many cores."""
+    global _share
+    _share = cpus
+
+
+def _task_cpus() -> int | None:
+    """The cores of this task; None in a process that is no worker, whose threads are its owner's."""
+    if _share is not None or "pyspark" not in sys.modules:
+        return _share
     from pyspark import TaskContext
 
     task = TaskContext.get()
-    return task.cpus() if task is not None else 1
+    return task.cpus() if task is not None else None
+
+
+def _hold_native_threads() -> None:
+    """Hold BLAS and OpenMP, once their libraries are loaded, to the task's cores: two tasks on two cores with two threads each wait for one another."""
+    cpus = _task_cpus()
+    if cpus is None:
+        return
+    try:
+        import threadpoolctl
+    except ImportError:
+        # only frameworks that bring it along have such pools
+        return
+    threadpoolctl.threadpool_limits(cpus)
 
 
 def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]) -> Iterator[pa.Array]:
