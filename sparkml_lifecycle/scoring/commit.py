@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparkml_lifecycle.errors import Conflict, NotFound, SchemaError, StorageError
+from sparkml_lifecycle.errors import Conflict, SchemaError, StorageError
+from sparkml_lifecycle.scoring import log
 from sparkml_lifecycle.scoring.layout import check_appends
 from sparkml_lifecycle.scoring.output import Written, as_actions
 from sparkml_lifecycle.storage import Storage, said
@@ -83,10 +84,7 @@ class Target:
 
     def read_text(self, path: str) -> str | None:
         """A file below the table's directory; None where there is none."""
-        try:
-            return self.storage.read_bytes(path).decode()
-        except NotFound:
-            return None
+        return log.reader(self.storage)(path)
 
     def write_text(self, path: str, text: str) -> None:
         """Put a file there, whole or not at all."""

@@ -31,7 +31,6 @@ def kind(spark: Any, path: str) -> str:
         if files.getFileStatus(place).isFile():
             return "file"
         found = files.listStatus(place)
-        found = files.listStatus(place)
         if any(status.getPath().getName() == _LOG for status in found):
             return "delta"
         return "nothing" if all(_is_left(files, status) for status in found) else "directory"

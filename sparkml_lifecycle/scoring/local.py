@@ -13,7 +13,7 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
-from sparkml_lifecycle.scoring import direct, engine, files, split
+from sparkml_lifecycle.scoring import direct, engine, files, log, split
 from sparkml_lifecycle.scoring.attempt import Attempt, ByFiles, Done
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
@@ -225,15 +225,8 @@ def _delta(conf: JobConf, storage: Storage) -> _Source:
     except engine.CannotDo as why:
         raise InvalidInput(f"{why}: run the job without --local.") from None
     version = handle.version()
-
-    def read_text(path: str) -> str | None:
-        try:
-            return storage.read_bytes(path).decode()
-        except NotFound:
-            return None
-
     state = SourceState(
         f"delta:{handle.metadata().id}", conf.source.path, Read(version, options=options_of(conf)),
-        lambda read: delta_gained(read_text, read, version),
+        lambda read: delta_gained(log.reader(storage), read, version),
     )  # fmt: skip
     return _Source(state, schema, pieces, storage, bool(handle.metadata().partition_columns))

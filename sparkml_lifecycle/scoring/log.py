@@ -6,10 +6,25 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from sparkml_lifecycle.errors import NotFound
+from sparkml_lifecycle.storage import Storage
+
 # a commit of a job says under this name what it did
 OURS = "sparkml_lifecycle"
 # gives the text of a file below a table's directory, None where there is none
 ReadText = Callable[[str], str | None]
+
+
+def reader(storage: Storage) -> ReadText:
+    """Reads the files below a table's directory without Spark."""
+
+    def read_text(path: str) -> str | None:
+        try:
+            return storage.read_bytes(path).decode()
+        except NotFound:
+            return None
+
+    return read_text
 
 
 class Gap(Exception):
