@@ -141,9 +141,9 @@ def open_target(conf: JobConf) -> Target:
         storage = open_storage(conf.target.path)
         if not storage.speaks_arrow:
             raise CannotDo(f"workers cannot write {storage.scheme}: by themselves")
-        target = Target.open(storage)
-        if target.handle is None:
+        if not storage.exists("_delta_log"):
             _check_empty(storage, conf.target.path)
+        target = Target.open(storage)
         if not target.is_ours:
             raise CannotDo("Spark has made the target, and one engine commits to a table")
         if conf.mode == "overwrite" and target.handle and target.partition_by != tuple(conf.target.partition_by):
