@@ -81,8 +81,6 @@ class ByFiles:
             self.forget()
             self._files = self.score(decision)
             self._scored = decision
-            if self._files.engine != self.engine:
-                self.engine, self.why = self._files.engine, "files that the source gained were compacted since"
         said["rows"] = self._files.rows
         return files.commit(target, self._files, self.conf, said)
 

@@ -17,6 +17,7 @@ from sparkml_lifecycle.scoring.split import Piece
 from sparkml_lifecycle.scoring.worker import ModelReference, model_of
 from sparkml_lifecycle.storage import open_storage
 
+FORMATS = ("delta", "parquet")
 _BATCH = 131_072
 # what the names of a CSV file's columns may take
 _LINE = 2**20

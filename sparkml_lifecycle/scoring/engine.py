@@ -1,23 +1,21 @@
-"""Which engine a job runs on: the fastest that its source, its target and its workers allow, and why not a faster one."""
+"""Which engine a job runs on that reads through Spark, and why not a faster one."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import InvalidInput, LifecycleError
+from sparkml_lifecycle.scoring import hadoop
+from sparkml_lifecycle.scoring.by_path import CannotDo, open_target
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.layout import Layout
-from sparkml_lifecycle.scoring.partitions import NULL
-from sparkml_lifecycle.scoring.reading import Reading
 from sparkml_lifecycle.scoring.ship import is_local
-from sparkml_lifecycle.scoring.split import Piece
-from sparkml_lifecycle.storage import Storage, open_storage
+from sparkml_lifecycle.storage import open_storage
 
 ENGINES = {
     "direct": "by workers that read and write the files",
@@ -33,36 +31,20 @@ class Choice:
 
     Attributes
     ----------
-    engine : {"direct", "dataframe", "column"}
+    engine : {"dataframe", "column"}
     why : str
-        Why not a faster one; empty for the fastest.
+        Why not a faster one.
     target : Target or None
         Where delta-rs commits; None for the column engine.
-    pieces : list of Piece
-        What the direct engine reads.
-    source : pyarrow.Schema or None
-        The columns of those files.
-    root : Storage or None
-        The Delta table that they belong to.
-    is_partitioned : bool
-        Whether some columns are in the names of their directories.
     """
 
     engine: str
-    why: str = ""
+    why: str
     target: Target | None = None
-    pieces: Sequence[Piece] = ()
-    source: pa.Schema | None = None
-    root: Storage | None = None
-    is_partitioned: bool = False
 
 
-class CannotDo(Exception):
-    """Why an engine cannot be used."""
-
-
-def choose(spark: Any, conf: JobConf, reading: Reading, layout: Layout) -> Choice:
-    """The engine of a job, as ``engine:`` of the conf asks for it.
+def choose(spark: Any, conf: JobConf, rows: Any, layout: Layout, why: str) -> Choice:
+    """The engine of a job that reads through Spark, as ``engine:`` of the conf asks for it; ``why`` it does.
 
     Raises
     ------
@@ -72,20 +54,20 @@ def choose(spark: Any, conf: JobConf, reading: Reading, layout: Layout) -> Choic
     if conf.engine == "column":
         return Choice("column", "the conf asks for it")
     try:
-        target = _target(spark, conf, reading.rows, layout)
-    except CannotDo as why:
+        target = _target(spark, conf, rows, layout)
+    except CannotDo as cannot:
         if conf.engine != "auto":
-            raise InvalidInput(f"engine: {conf.engine} cannot do this job: {why}. Use engine: auto.") from None
-        return Choice("column", str(why))
-    if conf.engine == "dataframe":
-        return Choice("dataframe", "the conf asks for it", target)
-    try:
-        pieces, source, root, partitioned = _files(spark, conf, reading, layout)
-    except CannotDo as why:
-        if conf.engine == "direct":
-            raise InvalidInput(f"engine: direct cannot do this job: {why}. Use engine: auto.") from None
-        return Choice("dataframe", str(why), target)
-    return Choice("direct", "", target, pieces, source, root, partitioned)
+            raise InvalidInput(f"engine: {conf.engine} cannot do this job: {cannot}. Use engine: auto.") from None
+        return Choice("column", str(cannot))
+    return Choice("dataframe", "the conf asks for it" if conf.engine == "dataframe" else why, target)
+
+
+def check_workers(spark: Any, conf: JobConf, *paths: str) -> None:
+    """Raise :class:`CannotDo` where workers or the driver's Python do not reach the same places as Spark's file systems."""
+    if any(hadoop.is_default(spark, path) for path in paths):
+        raise CannotDo("a path names no file system, and Spark's is not this machine's")
+    if not is_local(spark) and not _workers_write(spark, conf.target.path):
+        raise CannotDo("the workers cannot write the target by themselves")
 
 
 def _target(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Target:
@@ -93,19 +75,8 @@ def _target(spark: Any, conf: JobConf, rows: Any, layout: Layout) -> Target:
     odd = [field.name for field in rows.schema if field.name in layout.keep and not _is_plain(field.dataType)]
     if odd:
         raise CannotDo(f"delta-rs writes {', '.join(odd)} with another type than Spark")
-    try:
-        storage = open_storage(conf.target.path)
-        if not storage.speaks_arrow:
-            raise CannotDo(f"workers cannot write {storage.scheme}: by themselves")
-        target = Target.open(storage)
-        if not target.is_ours:
-            raise CannotDo("Spark has made the target, and one engine commits to a table")
-        if conf.mode == "overwrite" and target.handle and target.partition_by != tuple(conf.target.partition_by):
-            raise CannotDo("delta-rs cannot change the partitions of a table")
-    except LifecycleError as error:
-        raise CannotDo(f"delta-rs cannot reach the target ({error})") from None
-    if not is_local(spark) and not _workers_write(spark, conf.target.path):
-        raise CannotDo("the workers cannot write the target by themselves")
+    target = open_target(conf)
+    check_workers(spark, conf, conf.target.path)
     return target
 
 
@@ -121,82 +92,6 @@ def _is_plain(kind: Any) -> bool:
         T.DoubleType, T.DecimalType, T.DateType, T.TimestampType,
     )  # fmt: skip
     return isinstance(kind, plain)
-
-
-def _files(
-    spark: Any, conf: JobConf, reading: Reading, layout: Layout
-) -> tuple[list[Piece], pa.Schema, Storage | None, bool]:
-    """The files that the direct engine reads, their columns, the Delta table that they belong to, and whether it has partitions."""
-    if conf.source.format not in ("delta", "parquet"):
-        raise CannotDo(f"the source is {conf.source.format}")
-    if conf.where:
-        raise CannotDo("where: is Spark's to judge")
-    if conf.source.options:
-        raise CannotDo("the source has options of Spark's reader")
-    try:
-        if conf.source.format == "parquet":
-            pieces, schema = _parquet(reading)
-            return pieces, schema, None, False
-        storage = open_storage(conf.source.path)
-        if not storage.speaks_arrow:
-            raise CannotDo(f"workers cannot read {storage.scheme}: by themselves")
-        pieces, schema, handle = delta_files(
-            storage, reading.state.now.version, spark.conf.get("spark.sql.session.timeZone")
-        )
-    except (OSError, LifecycleError) as error:
-        raise CannotDo(f"the driver cannot read the source by itself ({type(error).__name__})") from None
-    other = [name for name in (*layout.inputs, *layout.keep) if schema.get_field_index(name) < 0]
-    if other:
-        raise CannotDo(f"the source spells {', '.join(other)} differently")
-    return pieces, schema, storage, bool(handle.metadata().partition_columns)
-
-
-def delta_files(storage: Storage, version: int | None = None, zone: str = "UTC") -> tuple[list[Piece], pa.Schema, Any]:
-    """The files of a Delta table that can be read without Spark, its columns, and delta-rs' handle of it."""
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
-    try:
-        handle = DeltaTable(storage.delta_uri, version=version, storage_options=storage.delta_options())
-        if handle.protocol().min_reader_version > 1:
-            raise CannotDo(
-                "the source uses features of Delta that files alone do not show (deletion vectors, renamed columns …)"
-            )
-        schema = pa.schema(handle.schema().to_arrow())
-        return _pieces(storage, handle, schema, zone), schema, handle
-    except DeltaError as error:
-        raise CannotDo(f"delta-rs cannot read the source ({type(error).__name__})") from None
-
-
-def _pieces(storage: Storage, handle: Any, schema: pa.Schema, zone: str) -> list[Piece]:
-    """The files of a Delta table with the values of their partitions, as Spark would read them."""
-    names = handle.metadata().partition_columns
-    if names and any("" in partition.values() for partition in handle.partitions()):
-        raise CannotDo("a partition of the source is the empty text, which delta-rs takes for null")
-    if zone != "UTC" and any(pa.types.is_timestamp(schema.field(name).type) for name in names):
-        raise CannotDo("the source has times for partitions, which Spark reads in the session's time zone")
-    adds = pa.table(handle.get_add_actions(flatten=True))
-    # the log spells a path as a URL does
-    paths = [storage.child(unquote(path)).uri for path in adds["path"].to_pylist()]
-    columns = [[None if one == NULL else one for one in adds[f"partition.{name}"].to_pylist()] for name in names]
-    values = zip(*columns, strict=True) if names else [()] * len(paths)
-    return [
-        Piece(path, int(size), values=dict(zip(names, found, strict=True)))
-        for path, size, found in zip(paths, adds["size_bytes"].to_pylist(), values, strict=True)
-    ]
-
-
-def _parquet(reading: Reading) -> tuple[list[Piece], pa.Schema]:
-    from pyspark.sql.pandas.types import to_arrow_schema
-
-    files = reading.state.now.files or {}
-    if any("=" in place.rpartition("/")[0] for place in files):
-        raise CannotDo("the source may have partitions")
-    stores = [open_storage(place) for place in files]
-    if not all(one.speaks_arrow for one in stores):
-        raise CannotDo(f"workers cannot read {stores[0].scheme}: by themselves")
-    pieces = [Piece(one.uri, size) for one, (size, _) in zip(stores, files.values(), strict=True)]
-    return pieces, to_arrow_schema(reading.rows.schema, timezone="UTC")
 
 
 def _workers_write(spark: Any, place: str) -> bool:

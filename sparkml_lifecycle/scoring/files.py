@@ -1,6 +1,5 @@
 """A job whose workers write the target's files: the direct and the dataframe engine, and the one commit of delta-rs after them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,16 +8,14 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import LifecycleError
-from sparkml_lifecycle.scoring import dataframe, direct, failures, partitions, split
+from sparkml_lifecycle.scoring import failures, partitions, split
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.direct import FilePlan
-from sparkml_lifecycle.scoring.engine import Choice
 from sparkml_lifecycle.scoring.layout import Layout
-from sparkml_lifecycle.scoring.log import OURS, path_of
+from sparkml_lifecycle.scoring.log import OURS
 from sparkml_lifecycle.scoring.memory import identifier
 from sparkml_lifecycle.scoring.output import Written
-from sparkml_lifecycle.scoring.rules import Gained
 from sparkml_lifecycle.scoring.sink import Commit
 from sparkml_lifecycle.scoring.worker import ModelReference
 from sparkml_lifecycle.storage import open_storage
@@ -34,14 +31,11 @@ class Files:
     schema : pyarrow.Schema
         The target's columns.
     partition_by : tuple of str
-    engine : str
-        Which engine it was.
     """
 
     written: tuple[Written, ...]
     schema: pa.Schema
     partition_by: tuple[str, ...]
-    engine: str
 
     @property
     def rows(self) -> int:
@@ -85,20 +79,9 @@ def _partition_by(target: Target, conf: JobConf, layout: Layout) -> tuple[str, .
     return partitions.wanted(target.partition_by, asked, layout.columns, target.storage.uri)
 
 
-def write(spark: Any, rows: Any, plan: FilePlan, choice: Choice, gained: Gained | None) -> Files:
-    """Let the workers score all of the source, or what it gained: ``rows`` has the same rows as a DataFrame."""
-    direct_reads = choice.engine == "direct"
-    pieces = pieces_of(choice, gained) if direct_reads and gained is not None else choice.pieces
-    if not direct_reads or pieces is None:
-        return made(plan, dataframe.run(rows, plan), "dataframe")
-    cores = int(spark.sparkContext.defaultParallelism)
-    tasks = split.task_count(sum(piece.size for piece in pieces), cores)
-    return made(plan, direct.run(spark, plan, split.cut(pieces, tasks, groups_of)), "direct")
-
-
-def made(plan: FilePlan, written: Sequence[Written], engine: str) -> Files:
+def made(plan: FilePlan, written: Sequence[Written]) -> Files:
     """What workers have written by a plan; nothing at all for a commit that only says something."""
-    return Files(tuple(written), plan.target, plan.partition_by, engine)
+    return Files(tuple(written), plan.target, plan.partition_by)
 
 
 def commit(target: Target, files: Files, conf: JobConf, said: Mapping[str, Any]) -> Commit:
@@ -135,23 +118,6 @@ def _identifiers(conf: JobConf, said: Mapping[str, Any]) -> dict[str, int]:
     """What a commit of this job raises: the job's own counter and its batch."""
     batch = {f"sparkml:batch:{conf.job}:{conf.batch}": said["counter"]} if conf.mode == "append" else {}
     return {identifier(conf.job): said["counter"], **batch}
-
-
-def pieces_of(choice: Choice, gained: Gained) -> Sequence[split.Piece] | None:
-    """The files that a source gained, None where one of them is not among those that the direct engine knows."""
-    known = {piece.path: piece for piece in choice.pieces}
-    if gained.files:
-        wanted = [open_storage(path).uri for path in gained.files]
-        return [known[path] for path in wanted] if known.keys() >= set(wanted) else None
-    assert choice.root is not None
-    pieces = []
-    for add in gained.adds:
-        path = choice.root.child(path_of(add)).uri
-        if path not in known and choice.is_partitioned:
-            return None
-        # a compaction has put its rows elsewhere since, and it is still there
-        pieces.append(known.get(path) or split.Piece(path, int(json.loads(add)["add"]["size"])))
-    return pieces
 
 
 def groups_of(piece: split.Piece) -> list[int]:

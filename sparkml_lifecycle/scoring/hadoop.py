@@ -99,6 +99,9 @@ def files_of(rows: Any) -> dict[str, list[int]]:
 
 def _plain(uri: str) -> str:
     """The URI as this package spells it, so that a job without Spark knows a file by the same name."""
+    if uri.startswith("file:"):
+        # Hadoop writes the path as it is, with nothing encoded
+        return f"/{uri.removeprefix('file:').lstrip('/')}"
     try:
         return uris.normalise(uri)
     except InvalidInput:
@@ -143,6 +146,12 @@ def snapshot(spark: Any, path: str) -> Any:
         table = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, uris.for_spark(path))
         nothing = jvm.scala.Option.empty()
         return table.update(False, nothing, nothing)
+
+
+def is_default(spark: Any, path: str) -> bool:
+    """Whether Spark looks for a path on another file system than this machine's, because it names none."""
+    default = str(spark.sparkContext._jsc.hadoopConfiguration().get("fs.defaultFS", "file:///"))
+    return "://" not in uris.normalise(path) and not path.startswith("file:") and not default.startswith("file:")
 
 
 def _place(spark: Any, uri: str) -> tuple[Any, Any]:

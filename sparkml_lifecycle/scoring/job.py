@@ -3,6 +3,7 @@
 import contextlib
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,15 @@ from sparkml_lifecycle.errors import (
     reason,
 )
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import attempt, engine, files, local, partitions, predictions, record
+from sparkml_lifecycle.scoring import by_path, dataframe, direct, engine, files, local, partitions, record, split
+from sparkml_lifecycle.scoring.attempt import Attempt, ByFiles, BySpark, Done
+from sparkml_lifecycle.scoring.by_path import CannotDo
 from sparkml_lifecycle.scoring.column import output_type
 from sparkml_lifecycle.scoring.conf import JobConf
+from sparkml_lifecycle.scoring.direct import FilePlan
 from sparkml_lifecycle.scoring.layout import Layout, layout_of
+from sparkml_lifecycle.scoring.output import Written
+from sparkml_lifecycle.scoring.predictions import counting_errors, with_predictions
 from sparkml_lifecycle.scoring.reading import Reading, open_source
 from sparkml_lifecycle.scoring.record import Report
 from sparkml_lifecycle.scoring.rules import Decision
@@ -117,11 +123,7 @@ def _cancel(spark: Any) -> None:
 def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
     started = time.perf_counter()
     try:
-        if spark is None:
-            reference = local.reference_of(chosen.model, chosen.directory, chosen.consent)
-            done = local.written(conf, chosen.model, reference, run_id)
-        else:
-            done = _written(spark, conf, chosen, run_id)
+        done = _done(spark, conf, chosen, run_id)
     except LifecycleError:
         raise
     except Exception as error:
@@ -135,23 +137,62 @@ def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
     )  # fmt: skip
 
 
-def _written(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> attempt.Done:
-    reading = open_source(spark, conf)
-    check_target(spark, reading.rows, conf.target.path)
-    check_columns(reading.rows, chosen.model)
-    layout = layout_of(
-        reading.rows.columns, chosen.model, conf, output_type(chosen.model, conf.result_type, conf.predict_fn)
+def _done(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Done:
+    if spark is None:
+        return local.score(conf, chosen.model, chosen.directory, chosen.consent, run_id)
+    why = ""
+    if conf.engine in ("auto", "direct"):
+        try:
+            return _direct(spark, conf, chosen, run_id)
+        except CannotDo as cannot:
+            if conf.engine == "direct":
+                raise InvalidInput(f"engine: direct cannot do this job: {cannot}. Use engine: auto.") from None
+            why = str(cannot)
+    return _through_spark(spark, conf, chosen, run_id, why)
+
+
+def _direct(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Done:
+    """A job whose rows never cross the JVM, and for which Delta's own classes are not even loaded."""
+    from pyspark.sql.pandas.types import to_arrow_type
+
+    by_path.check(conf, direct.FORMATS)
+    engine.check_workers(spark, conf, conf.source.path, conf.target.path)
+
+    def result() -> Any:
+        kind = output_type(chosen.model, conf.result_type, conf.predict_fn)
+        return to_arrow_type(kind, timezone="UTC", prefers_large_types=False)
+
+    def run(plan: FilePlan, pieces: Sequence[split.Piece]) -> list[Written]:
+        cores = int(spark.sparkContext.defaultParallelism)
+        tasks = split.task_count(sum(piece.size for piece in pieces), cores)
+        return direct.run(spark, plan, split.cut(pieces, tasks, files.groups_of))
+
+    runner = by_path.Runner(
+        "direct", run, result, lambda: _shipped(spark, chosen), spark.conf.get("spark.sql.session.timeZone")
     )
-    partitions.check(conf.target.partition_by, reading.rows, layout)
-    choice = engine.choose(spark, conf, reading, layout)
-    way, target = _way(spark, conf, chosen, reading, layout, choice)
-    return attempt.Attempt(conf, chosen.model.digest, reading.state, way, run_id).until_done(target)
+    return by_path.score(conf, chosen.model, runner, direct.FORMATS, run_id)
+
+
+def _through_spark(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, why: str) -> Done:
+    """A job whose source Spark reads."""
+    reading = open_source(spark, conf)
+    rows = reading.rows
+    check_target(spark, rows, conf.target.path)
+    check_columns(rows, chosen.model)
+    result = output_type(chosen.model, conf.result_type, conf.predict_fn)
+    layout = layout_of(rows.columns, chosen.model, conf, result)
+    kinds = {**{one.name: one.dataType.typeName() for one in rows.schema}, layout.prediction: result.typeName()}
+    partitions.check(conf.target.partition_by, kinds, layout)
+    choice = engine.choose(spark, conf, rows, layout, why)
+    target = choice.target or SparkTarget.open(spark, conf.target.path)
+    way = _way(spark, conf, chosen, reading, layout, choice)
+    return Attempt(conf, chosen.model.digest, reading.state, way, run_id).until_done(target)
 
 
 def _way(
     spark: Any, conf: JobConf, chosen: Chosen, reading: Reading, layout: Layout, choice: engine.Choice
-) -> tuple[attempt.Way, Any]:
-    """How this engine brings rows into the target, and the target as it commits to it."""
+) -> ByFiles | BySpark:
+    """How the engine brings rows into the target."""
     from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 
     def rows(decision: Decision) -> Any:
@@ -159,29 +200,24 @@ def _way(
             return reading.rows.limit(0)
         return reading.rows if decision.gained is None else reading.gained(decision.gained)
 
-    def reference() -> ModelReference:
-        return ship(spark, chosen.directory, chosen.consent)
-
     def by_files(decision: Decision) -> files.Files:
         assert choice.target is not None
-        found = choice.source if choice.source is not None else to_arrow_schema(reading.rows.schema, timezone="UTC")
+        found = to_arrow_schema(reading.rows.schema, timezone="UTC")
         result = to_arrow_type(layout.result, timezone="UTC", prefers_large_types=False)
-        plan = files.plan_of(found, result, layout, choice.target, reference(), conf)
-        if decision.scores == "nothing":
-            return files.made(plan, (), choice.engine)
-        return files.write(spark, rows(decision), plan, choice, decision.gained)
+        plan = files.plan_of(found, result, layout, choice.target, _shipped(spark, chosen), conf)
+        return files.made(plan, () if decision.scores == "nothing" else dataframe.run(rows(decision), plan))
+
+    def by_spark(decision: Decision) -> Any:
+        scored = with_predictions(rows(decision), chosen.model, layout, _shipped(spark, chosen))
+        return counting_errors(scored, layout)
 
     if choice.target is not None:
-        return attempt.ByFiles(conf, choice.engine, choice.why, by_files, choice.target), choice.target
-    way = attempt.BySpark(
-        conf,
-        choice.engine,
-        choice.why,
-        lambda decision: predictions.counting_errors(
-            predictions.with_predictions(rows(decision), chosen.model, layout, reference()), layout
-        ),
-    )
-    return way, SparkTarget.open(spark, conf.target.path)
+        return ByFiles(conf, choice.engine, choice.why, by_files, choice.target)
+    return BySpark(conf, choice.engine, choice.why, by_spark)
+
+
+def _shipped(spark: Any, chosen: Chosen) -> ModelReference:
+    return ship(spark, chosen.directory, chosen.consent)
 
 
 _RAISED = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))\b:? ?(.*)$", re.MULTILINE)

@@ -139,6 +139,12 @@ def path_of(add: str) -> str:
     return unquote(json.loads(add)["add"]["path"])
 
 
+def path_and_size(add: str) -> tuple[str, int]:
+    """The path of an add action, decoded, and its bytes."""
+    action = json.loads(add)["add"]
+    return unquote(action["path"]), int(action["size"])
+
+
 def _rows(metrics: Any) -> int | None:
     try:
         return int(metrics["numOutputRows"])

@@ -28,14 +28,14 @@ _LONGEST = 200
 _ESCAPED = re.compile(r"""[\x00-\x1f"#%'*/:=?\\\x7f{\[\]^}]""")
 
 
-def check(partition_by: Sequence[str], rows: Any, layout: Layout) -> None:
+def check(partition_by: Sequence[str], kinds: Mapping[str, str], layout: Layout) -> None:
     """Refuse partition columns that a target cannot have.
 
     Parameters
     ----------
     partition_by : sequence of str
-    rows : DataFrame
-        The source, whose types decide.
+    kinds : mapping
+        The names of the types of the source's columns and of the prediction, Spark's or Arrow's.
     layout : Layout
         The target's columns.
 
@@ -56,8 +56,7 @@ def check(partition_by: Sequence[str], rows: Any, layout: Layout) -> None:
     if len({name.lower() for name in partition_by}) < len(partition_by):
         raise InvalidInput(f"'target.partition_by' names a column twice: {', '.join(partition_by)}.")
     nested = ("array", "struct", "map", "variant", "binary")
-    kinds = {**{one.name: one.dataType for one in rows.schema}, layout.prediction: layout.result}
-    found = {name: kinds[name].typeName() for name in partition_by if name in kinds}
+    found = {name: kinds[name] for name in partition_by if name in kinds}
     odd = [f"{name} ({kind})" for name, kind in found.items() if kind in nested]
     if odd:
         raise InvalidInput(

@@ -1,5 +1,6 @@
 """What a job reads: its source at one version, how far that is, and what came since an earlier reading."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from sparkml_lifecycle.scoring.rules import Gained, SourceState, options_digest
 from sparkml_lifecycle.scoring.source import filtered, read_source
 from sparkml_lifecycle.spark import delta_reads
 
+# what Hadoop takes for a pattern
+_GLOB = re.compile(r"([\[\]{}*?\\])")
 _BY_FILE = ("parquet", "csv", "json", "orc")
 # with one of these the source is at a version already
 _TRAVEL = ("versionasof", "timestampasof")
@@ -117,7 +120,7 @@ def _by_file(spark: Any, conf: JobConf, rows: Any) -> Reading:
         if hadoop.kind(spark, conf.source.path) == "directory":
             # the columns that the directories' names hold
             reader = reader.option("basePath", uris.for_spark(conf.source.path))
-        return _where(reader.load([uris.for_spark(path) for path in new.files]), conf)
+        return _where(reader.load([_GLOB.sub(r"\\\1", uris.for_spark(path)) for path in new.files]), conf)
 
     return Reading(_where(rows, conf), state, gained)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sparkml_lifecycle.errors import InvalidInput, JobStopped
+from sparkml_lifecycle.scoring import log
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.log import Entry
 from sparkml_lifecycle.scoring.memory import Memory, Read
@@ -39,6 +40,10 @@ class Gained:
     rewrote: tuple[int, ...] = ()
     changed: tuple[str, ...] = ()
     cleaned: int | None = None
+
+    def sizes(self) -> list[tuple[str, int]]:
+        """Path and bytes of each file that a Delta table has gained."""
+        return [log.path_and_size(add) for add in self.adds]
 
     @property
     def is_empty(self) -> bool:

@@ -89,7 +89,7 @@ def test_a_file_is_scored(place, arguments):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["source", "scored", "--where", "a > 1"], "where: needs Spark"),
+        (["source", "scored", "--where", "a > 1"], "cannot be run without Spark: where: is Spark's to judge"),
         (["nothing", "scored", "--format", "parquet"], "There is no source at"),
         (["source", "rows.parquet"], "is a file; a job writes a directory"),
         (["source", "scored", "--keep", "idd"], "'keep' names idd, which the source does not have"),

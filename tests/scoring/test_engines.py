@@ -226,23 +226,23 @@ def test_a_model_that_raises_commits_nothing_and_quotes_no_row(spark, conf, tmp_
 
 @pytest.mark.spark
 def test_an_overwrite_does_not_replace_what_it_has_not_seen(spark, conf, tmp_path, monkeypatch):
-    from sparkml_lifecycle.scoring import files
+    from sparkml_lifecycle.scoring import direct
 
     write_deltalake(str(tmp_path / "source"), odd_rows())
     run_job(spark, conf("direct"))
-    score = files.write
+    score = direct.run
 
     def others_write_meanwhile(*arguments):
         done = score(*arguments)
         run_job(spark, conf("direct", mode="append", batch="b", job="other"))
         return done
 
-    monkeypatch.setattr(files, "write", others_write_meanwhile)
+    monkeypatch.setattr(direct, "run", others_write_meanwhile)
     with monkeypatch.context() as patch:
         calls = []
         patch.setattr(
-            files,
-            "write",
+            direct,
+            "run",
             lambda *a: (calls.append(1), (others_write_meanwhile if len(calls) == 1 else score)(*a))[1],
         )
         with pytest.raises(errors.Conflict, match="nothing was committed"):

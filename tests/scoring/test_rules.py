@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 import sparkml_lifecycle as ml
 from sparkml_lifecycle import errors
-from sparkml_lifecycle.scoring import files, predictions
+from sparkml_lifecycle.scoring import direct, job
 from sparkml_lifecycle.scoring.conf import check
 from sparkml_lifecycle.scoring.job import run_job
 
@@ -548,7 +548,7 @@ def test_of_two_runs_at_once_one_commits_and_the_other_leaves_nothing(
 ):
     s = Scene(spark, tmp_path, models, engine)
     s.add(3)
-    place, name = (files, "write") if engine == "direct" else (predictions, "with_predictions")
+    place, name = (direct, "run") if engine == "direct" else (job, "with_predictions")
     score = getattr(place, name)
 
     def while_another_runs(*arguments):
