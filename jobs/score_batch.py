@@ -7,6 +7,7 @@ from sparkml_lifecycle.errors import LifecycleError
 from sparkml_lifecycle.scoring.conf import read_conf
 from sparkml_lifecycle.scoring.engine import ENGINES
 from sparkml_lifecycle.scoring.job import find_model, run_job
+from sparkml_lifecycle.scoring.progress import show_progress
 from sparkml_lifecycle.spark import get_spark
 
 
@@ -28,7 +29,7 @@ def main() -> int:
         chosen = find_model(conf)
         settings = {key: str(value) for key, value in conf.spark.items()}
         spark = get_spark(app_name=f"score_batch {conf.job}", conf=settings, is_program=True)
-        report = run_job(spark, conf, chosen=chosen)
+        report = run_job(spark, conf, chosen=chosen, progress=show_progress)
     except KeyboardInterrupt:
         print("score_batch: interrupted; a run that had begun is KILLED", file=sys.stderr)
         return 130

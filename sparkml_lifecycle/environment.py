@@ -6,6 +6,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
@@ -73,21 +74,32 @@ def environment_files(requirements: Iterable[str]) -> dict[str, str]:
 
 def warn_about_versions(saved: Mapping[str, str], model: str) -> None:
     """Warn, once per model and process, where a package that decides the answers has another version than at saving."""
-    differing = []
-    for name, wanted in saved.items():
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            found = "missing"
-        if found.split(".")[:2] != wanted.split(".")[:2]:
-            differing.append(f"{name} {wanted} (here {found})")
-    if differing and model not in _warned:
+    found = differing(saved)
+    if found and model not in _warned:
         _warned.add(model)
         warnings.warn(
-            f"The model {model} was saved with {', '.join(differing)}; its answers may differ.",
+            f"The model {model} was saved with {', '.join(found)}; its answers may differ.",
             UserWarning,
             stacklevel=3,
         )
 
 
 _warned: set[str] = set()
+
+
+def differing(saved: Mapping[str, str]) -> list[str]:
+    """The packages that have another version here than at saving, as ``scikit-learn 1.4.2 (here 1.9.1)``."""
+    here = {name: _version(name) for name in saved}
+    return [
+        f"{name} {wanted} (here {here[name]})"
+        for name, wanted in saved.items()
+        if here[name].split(".")[:2] != wanted.split(".")[:2]
+    ]
+
+
+@cache
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"

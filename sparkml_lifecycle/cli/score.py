@@ -33,6 +33,7 @@ def score(
     from sparkml_lifecycle.scoring.conf import check, read_content
     from sparkml_lifecycle.scoring.engine import ENGINES
     from sparkml_lifecycle.scoring.job import find_model, run_job
+    from sparkml_lifecycle.scoring.progress import show_progress
     from sparkml_lifecycle.settings import Settings
 
     content = read_content(config) if config is not None else {}
@@ -52,7 +53,7 @@ def score(
     content.setdefault("tracking_uri", Settings.load().tracking_uri)
     conf = check(content, str(config) if config else "the command line", settings or ())
     chosen = find_model(conf)
-    report = run_job(None if local else _spark(conf, master), conf, chosen=chosen)
+    report = run_job(None if local else _spark(conf, master), conf, chosen=chosen, progress=show_progress)
     chosen.client.close()
     if as_json:
         typer.echo(json.dumps({**dataclasses.asdict(report), "rows_per_second": report.rows_per_second}, indent=2))

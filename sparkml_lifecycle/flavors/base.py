@@ -124,6 +124,10 @@ class Flavor(Protocol):
         """A value that the model knows, of each column that it knows one of."""
         return {}
 
+    def of_matrix(self, model: Any) -> Any:
+        """The model as it takes one matrix of its columns in place of a DataFrame and answers the same; None where it looks at names."""
+        return None
+
     def limit_threads(self, model: Any, threads: int) -> None:
         """Hold the model's own thread pool to ``threads``; runs once per worker process, after loading."""
 

@@ -1,5 +1,6 @@
 """scikit-learn: skops by default, a pickle only by consent."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -134,6 +135,28 @@ class SklearnFlavor(Flavor):
         names = getattr(model, "feature_names_in_", None)
         return None if names is None else [str(name) for name in names]
 
+    def of_matrix(self, model: Any) -> Any:
+        """The model without the names of its columns, which it only compares: making a DataFrame a matrix again costs more than a small model.
+
+        Given to the last bit only for scikit-learn's own estimators, alone or in a pipeline, with none inside that chooses
+        columns by name, looks at their types or answers in DataFrames.
+        """
+        import sklearn
+
+        steps = [step for _, step in model.steps] if type(model).__name__ == "Pipeline" else [model]
+        first = steps[0]
+        if sklearn.get_config()["transform_output"] != "default" or not all(map(_is_nameless, steps)):
+            return None
+        if len(steps) > 1 and any(hasattr(step, "feature_names_in_") for step in steps[1:]):
+            return None
+        bare = copy.copy(first)
+        vars(bare).pop("feature_names_in_", None)
+        if first is model:
+            return bare
+        shallow = copy.copy(model)
+        shallow.steps = [(model.steps[0][0], bare), *model.steps[1:]]
+        return shallow
+
     def limit_threads(self, model: Any, threads: int) -> None:
         """Set every ``n_jobs`` inside the model; OpenMP and BLAS are held by the worker's environment."""
         jobs = {
@@ -143,6 +166,29 @@ class SklearnFlavor(Flavor):
         }
         if jobs:
             model.set_params(**jobs)
+
+
+def _is_nameless(step: Any) -> bool:
+    """Whether a step of a pipeline takes a matrix as it takes a DataFrame of one type."""
+    if not type(step).__module__.startswith("sklearn.") or not hasattr(step, "get_params"):
+        return False
+    if type(step).__name__ in ("ColumnTransformer", "FunctionTransformer", "FeatureUnion", "Pipeline"):
+        return False
+    if getattr(step, "_sklearn_output_config", {}).get("transform", "default") not in (None, "default"):
+        return False
+    inside = [*step.get_params(deep=False).values(), *vars(step).values()]
+    return all(_knows_no_names(value) for value in inside)
+
+
+def _knows_no_names(value: Any) -> bool:
+    """Whether no estimator inside has seen a DataFrame; boosted trees with categories choose columns by a transformer."""
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.ravel().tolist()
+    if isinstance(value, (list, tuple)):
+        return all(map(_knows_no_names, value))
+    if not hasattr(value, "get_params") or isinstance(value, type):
+        return True
+    return not hasattr(value, "feature_names_in_") and not hasattr(value, "transformers") and _is_nameless(value)
 
 
 def _parts(model: Any, names: Sequence[str]) -> Iterator[tuple[Any, list[str]]]:

@@ -49,6 +49,8 @@ class Form:
     spelling : Spelling
     labels : mapping of str to int
         Columns whose name in the DataFrame is a number.
+    nameless : bool
+        Whether a matrix will do for a DataFrame whose columns are floats of one type.
     """
 
     kind: Literal["arrow", "numpy", "pandas"]
@@ -56,6 +58,7 @@ class Form:
     tensor: Tensor | None = None
     spelling: Spelling = field(default_factory=Spelling)
     labels: Mapping[str, int] = field(default_factory=dict)
+    nameless: bool = False
 
     def calls(self, table: pa.Table, as_given: bool = False) -> Iterator[tuple[np.ndarray | None, Any]]:
         """The batch in the form of the model, as few calls as its rows need.
@@ -114,7 +117,15 @@ class Form:
         return self.kind == "pandas" or self._matrix_dtype(table).kind != "f"
 
     def _made(self, table: pa.Table, second: frozenset[str], as_given: bool) -> Any:
-        return self._matrix(table, bool(second)) if self.kind == "numpy" else self._data_frame(table, second, as_given)
+        if self.kind == "numpy":
+            return self._matrix(table, bool(second))
+        return _block(table) if self.is_block(table) else self._data_frame(table, second, as_given)
+
+    def is_block(self, table: pa.Table) -> bool:
+        """Whether a matrix does for the batch; its nulls and NaN are the same."""
+        kinds = set(table.schema.types)
+        is_one = len(kinds) == 1 and kinds <= {pa.float64(), pa.float32()}
+        return self.nameless and is_one and not any(column.categories for column in self.columns.values())
 
     # -- pandas ----------------------------------------------------------------------------------------------------------
 
@@ -213,6 +224,17 @@ class Form:
             else:
                 matrix[:, i] = to_floats(values) if dtype.kind == "f" else values.to_numpy()
         return matrix[:, 0] if self.tensor is not None and len(self.tensor.shape) == 1 else matrix
+
+
+def _block(table: pa.Table) -> np.ndarray:
+    """Columns of floats as a matrix whose columns lie one after the other, as those of a DataFrame do; nulls are NaN."""
+    block = np.empty((table.num_columns, table.num_rows), table.schema.field(0).type.to_pandas_dtype())
+    for row, values in zip(block, table.columns, strict=True):
+        at = 0
+        for chunk in values.chunks:
+            row[at : at + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+            at += len(chunk)
+    return block.T
 
 
 def levels_of(column: Column) -> pa.Array:

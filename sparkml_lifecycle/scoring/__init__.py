@@ -6,7 +6,7 @@ this package too, so it loads nothing until it is asked.
 
 from typing import Any
 
-__all__ = ["Report", "score", "score_table"]
+__all__ = ["Progress", "Report", "score", "score_table", "show_progress"]
 
 
 def __getattr__(name: str) -> Any:

@@ -42,6 +42,10 @@ class Way(Protocol):
     engine: str
     why: str
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing of how the rows were scored."""
+
     def commit(self, target: Any, decision: Decision, said: dict[str, Any]) -> Commit:
         """Score and commit; :class:`Conflict` where somebody else came first."""
 
@@ -69,6 +73,11 @@ class ByFiles:
     target: Target
     _files: files.Files | None = field(default=None, init=False)
     _scored: Decision | None = field(default=None, init=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the workers have that the model was not saved with."""
+        return self._files.notes if self._files is not None else ()
 
     def commit(self, target: Any, decision: Decision, said: dict[str, Any]) -> Commit:
         """Score and commit; what an attempt before has written is as good."""
@@ -101,12 +110,15 @@ class BySpark:
     engine, why : str
     score : callable
         The DataFrame with what a decision asks for, and what counts its errors once it is written.
+    notes : tuple of str
+        What is worth knowing of the workers.
     """
 
     conf: JobConf
     engine: str
     why: str
     score: Callable[[Decision], tuple[Any, Callable[[], int]]]
+    notes: tuple[str, ...] = ()
 
     def commit(self, target: Any, decision: Decision, said: dict[str, Any]) -> Commit:
         """Score and commit."""
@@ -173,7 +185,7 @@ class Attempt:
         raise AssertionError("the last attempt returns or raises")
 
     def _done(self, commit: Commit, decision: Decision) -> Done:
-        return Done(commit, self.source.now.version, self.way.engine, self.way.why, decision.notes)
+        return Done(commit, self.source.now.version, self.way.engine, self.way.why, (*decision.notes, *self.way.notes))
 
     # -- what is remembered -------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from sparkml_lifecycle.errors import InvalidInput, SchemaError
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
+from sparkml_lifecycle.scoring.progress import Address
 from sparkml_lifecycle.scoring.worker import ANSWERED, ModelReference, Plan
 
 _PART = r"(?:`(?:[^`]|``)+`|[^`.]+)"
@@ -44,6 +45,7 @@ class ModelUdf:
         method: str | None,
         params: Mapping[str, Any],
         max_errors: int | None = None,
+        report_to: Address | None = None,
     ) -> None:
         from pyspark.sql import types as T
         from pyspark.sql.pandas.types import to_arrow_type
@@ -52,7 +54,7 @@ class ModelUdf:
         self._names = list(names) if names is not None else None
         self._optional = optional
         arrow = to_arrow_type(result, timezone="UTC", prefers_large_types=False)
-        self._plan = Plan(reference, None, arrow, method, dict(params), max_errors)
+        self._plan = Plan(reference, None, arrow, method, dict(params), max_errors, report_to)
         if max_errors is not None:
             fields = zip(ANSWERED, (result, T.StringType()), strict=True)
             self.returnType = T.StructType([T.StructField(name, kind) for name, kind in fields])

@@ -6,10 +6,11 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.scoring import column
-from sparkml_lifecycle.scoring.direct import FilePlan, conformed, output_of, predicted
+from sparkml_lifecycle.scoring.direct import FilePlan, by_model, conformed, output_of, predicted
 from sparkml_lifecycle.scoring.failures import Failures
 from sparkml_lifecycle.scoring.output import Written, from_rows
-from sparkml_lifecycle.scoring.worker import model_of
+from sparkml_lifecycle.scoring.progress import Meter
+from sparkml_lifecycle.scoring.worker import model_of, task_number
 
 
 def run(rows: Any, plan: FilePlan) -> list[Written]:
@@ -29,9 +30,10 @@ def run(rows: Any, plan: FilePlan) -> list[Written]:
 def score_batches(plan: FilePlan, batches: Iterator[pa.RecordBatch]) -> list[Written]:
     """Score the batches of one task; gives what was written."""
     failures = Failures(plan.max_errors)
-    with output_of(plan) as output:
+    with Meter(plan.report_to, task_number() if plan.report_to else 0) as meter, output_of(plan) as output:
         # a task without rows loads no model
         for batch in batches:
             rows = conformed(batch, plan.source)
             output.write(predicted(model_of(plan.model), plan, rows, failures), rows.num_rows)
-    return output.written
+            meter.add(rows.num_rows)
+    return by_model(output.written, model_of(plan.model)) if output.written else []

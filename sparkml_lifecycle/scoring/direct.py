@@ -1,7 +1,7 @@
 """The direct engine: workers read the source's files, score them and write files of the target; no row crosses the JVM."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.scoring.failures import Failures
 from sparkml_lifecycle.scoring.output import Output, Written, from_rows
 from sparkml_lifecycle.scoring.partitions import PartitionedOutput
+from sparkml_lifecycle.scoring.progress import Address, Meter
 from sparkml_lifecycle.scoring.split import Piece
 from sparkml_lifecycle.scoring.worker import ModelReference, model_of
 from sparkml_lifecycle.storage import open_storage
@@ -52,6 +53,11 @@ class FilePlan:
         How many such rows a task puts up with.
     partition_by : tuple of str
         The target's partition columns.
+    format : str
+    options : mapping
+        How the source's files are read.
+    report_to : Address or None
+        Who wants to know how far a task is.
     """
 
     model: ModelReference
@@ -69,6 +75,7 @@ class FilePlan:
     partition_by: tuple[str, ...] = ()
     format: str = "parquet"
     options: Mapping[str, str] = field(default_factory=dict)
+    report_to: Address | None = None
 
 
 def run(spark: Any, plan: FilePlan, parts: Sequence[Sequence[Piece]]) -> list[Written]:
@@ -83,19 +90,27 @@ def run(spark: Any, plan: FilePlan, parts: Sequence[Sequence[Piece]]) -> list[Wr
 
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                yield to_batch(score_pieces(plan, parts[number]))
+                yield to_batch(score_pieces(plan, parts[number], number))
 
     return from_rows(spark.range(0, len(parts), 1, len(parts)).mapInArrow(work, "written string").collect())
 
 
-def score_pieces(plan: FilePlan, pieces: Sequence[Piece]) -> list[Written]:
-    """Score the files of one task; gives what was written."""
+def score_pieces(plan: FilePlan, pieces: Sequence[Piece], number: int) -> list[Written]:
+    """Score the files of the task of this number; gives what was written."""
     model, failures = model_of(plan.model), Failures(plan.max_errors)
-    with output_of(plan) as output:
+    with Meter(plan.report_to, number) as meter, output_of(plan) as output:
         for piece in pieces:
             for rows in _read(plan, piece):
                 output.write(predicted(model, plan, rows, failures), rows.num_rows)
-    return output.written
+                meter.add(rows.num_rows)
+            meter.done(piece.size)
+    return by_model(output.written, model)
+
+
+def by_model(written: Sequence[Written], model: PyFuncModel) -> list[Written]:
+    """What a task has written, with what its worker has that the model was not saved with."""
+    differs = model.differing_versions
+    return [replace(one, differs=differs) for one in written] if differs else list(written)
 
 
 def output_of(plan: FilePlan) -> Output | PartitionedOutput:

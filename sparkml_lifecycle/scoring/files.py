@@ -1,6 +1,6 @@
 """A job whose workers write the target's files: the direct and the dataframe engine, and the one commit of delta-rs after them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -43,9 +43,23 @@ class Files:
         return sum(one.rows for one in self.written)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the workers have that the model was not saved with."""
+        return notes_of({one for file in self.written for one in file.differs})
+
+    @property
     def errors(self) -> int:
         """How many of them have no answer."""
         return sum(one.errors for one in self.written)
+
+
+def notes_of(differs: Collection[str]) -> tuple[str, ...]:
+    """The note about workers whose versions are not the model's."""
+    return (
+        (f"workers have not the versions of the model: {', '.join(sorted(differs))}; its answers may differ",)
+        if differs
+        else ()
+    )
 
 
 def plan_of(

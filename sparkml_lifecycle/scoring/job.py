@@ -3,8 +3,8 @@
 import contextlib
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ from sparkml_lifecycle.scoring.direct import FilePlan
 from sparkml_lifecycle.scoring.layout import Layout, layout_of
 from sparkml_lifecycle.scoring.output import Written
 from sparkml_lifecycle.scoring.predictions import counting_errors, with_predictions
+from sparkml_lifecycle.scoring.progress import Progress, Watch, watching
 from sparkml_lifecycle.scoring.reading import Reading, open_source
 from sparkml_lifecycle.scoring.record import Report
 from sparkml_lifecycle.scoring.rules import Decision
-from sparkml_lifecycle.scoring.ship import ship
+from sparkml_lifecycle.scoring.ship import differing, is_local, ship
 from sparkml_lifecycle.scoring.sink import SparkTarget, check_target
 from sparkml_lifecycle.scoring.source import check_columns
 from sparkml_lifecycle.scoring.worker import ModelReference
@@ -73,7 +74,13 @@ def find_model(conf: JobConf, client: LifecycleClient | None = None) -> Chosen:
     return Chosen(client, package.read(directory, allow_code=consent), directory, consent)
 
 
-def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, chosen: Chosen | None = None) -> Report:
+def run_job(
+    spark: Any,
+    conf: JobConf,
+    client: LifecycleClient | None = None,
+    chosen: Chosen | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
     """Run one batch scoring job.
 
     Parameters
@@ -85,6 +92,8 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, ch
         The lake that records the job; that of the conf's ``tracking_uri`` where it is not given.
     chosen : Chosen, optional
         What :func:`find_model` found, where it was asked before.
+    progress : callable, optional
+        Given a :class:`sparkml_lifecycle.scoring.progress.Progress` about once a second while rows are scored.
 
     Raises
     ------
@@ -102,7 +111,8 @@ def run_job(spark: Any, conf: JobConf, client: LifecycleClient | None = None, ch
     chosen = chosen or find_model(conf, client)
     kept = record.begin(chosen.client, conf, chosen.model.digest)
     try:
-        report = _score(spark, conf, chosen, kept.run_id)
+        with watching(spark, conf.job, progress) as watch:
+            report = _score(spark, conf, chosen, kept.run_id, watch)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             _cancel(spark)
@@ -120,10 +130,10 @@ def _cancel(spark: Any) -> None:
         spark.sparkContext.cancelAllJobs()
 
 
-def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
+def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, watch: Watch) -> Report:
     started = time.perf_counter()
     try:
-        done = _done(spark, conf, chosen, run_id)
+        done = _done(spark, conf, chosen, run_id, watch)
     except LifecycleError:
         raise
     except Exception as error:
@@ -137,21 +147,21 @@ def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Report:
     )  # fmt: skip
 
 
-def _done(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Done:
+def _done(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, watch: Watch) -> Done:
     if spark is None:
-        return local.score(conf, chosen.model, chosen.directory, chosen.consent, run_id)
+        return local.score(conf, chosen.model, chosen.directory, chosen.consent, run_id, watch)
     why = ""
     if conf.engine in ("auto", "direct"):
         try:
-            return _direct(spark, conf, chosen, run_id)
+            return _direct(spark, conf, chosen, run_id, watch)
         except CannotDo as cannot:
             if conf.engine == "direct":
                 raise InvalidInput(f"engine: direct cannot do this job: {cannot}. Use engine: auto.") from None
             why = str(cannot)
-    return _through_spark(spark, conf, chosen, run_id, why)
+    return _through_spark(spark, conf, chosen, run_id, why, watch)
 
 
-def _direct(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Done:
+def _direct(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, watch: Watch) -> Done:
     """A job whose rows never cross the JVM, and for which Delta's own classes are not even loaded."""
     from pyspark.sql.pandas.types import to_arrow_type
 
@@ -164,8 +174,11 @@ def _direct(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Done:
 
     def run(plan: FilePlan, pieces: Sequence[split.Piece]) -> list[Written]:
         cores = int(spark.sparkContext.defaultParallelism)
-        tasks = split.task_count(sum(piece.size for piece in pieces), cores)
-        return direct.run(spark, plan, split.cut(pieces, tasks, files.groups_of))
+        size = sum(piece.size for piece in pieces)
+        # the cores of one machine are alike; elsewhere a slow one is not to be waited for
+        tasks = split.task_count(size, cores, 1 if is_local(spark) else 2)
+        watch.begin(size)
+        return direct.run(spark, replace(plan, report_to=watch.address), split.cut(pieces, tasks, files.groups_of))
 
     runner = by_path.Runner(
         "direct", run, result, lambda: _shipped(spark, chosen), spark.conf.get("spark.sql.session.timeZone")
@@ -173,7 +186,7 @@ def _direct(spark: Any, conf: JobConf, chosen: Chosen, run_id: str) -> Done:
     return by_path.score(conf, chosen.model, runner, direct.FORMATS, run_id)
 
 
-def _through_spark(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, why: str) -> Done:
+def _through_spark(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, why: str, watch: Watch) -> Done:
     """A job whose source Spark reads."""
     reading = open_source(spark, conf)
     rows = reading.rows
@@ -185,12 +198,12 @@ def _through_spark(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, why: 
     partitions.check(conf.target.partition_by, kinds, layout)
     choice = engine.choose(spark, conf, rows, layout, why)
     target = choice.target or SparkTarget.open(spark, conf.target.path)
-    way = _way(spark, conf, chosen, reading, layout, choice)
+    way = _way(spark, conf, chosen, reading, layout, choice, watch)
     return Attempt(conf, chosen.model.digest, reading.state, way, run_id).until_done(target)
 
 
 def _way(
-    spark: Any, conf: JobConf, chosen: Chosen, reading: Reading, layout: Layout, choice: engine.Choice
+    spark: Any, conf: JobConf, chosen: Chosen, reading: Reading, layout: Layout, choice: engine.Choice, watch: Watch
 ) -> ByFiles | BySpark:
     """How the engine brings rows into the target."""
     from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
@@ -205,19 +218,23 @@ def _way(
         found = to_arrow_schema(reading.rows.schema, timezone="UTC")
         result = to_arrow_type(layout.result, timezone="UTC", prefers_large_types=False)
         plan = files.plan_of(found, result, layout, choice.target, _shipped(spark, chosen), conf)
-        return files.made(plan, () if decision.scores == "nothing" else dataframe.run(rows(decision), plan))
+        if decision.scores == "nothing":
+            return files.made(plan, ())
+        watch.begin()
+        return files.made(plan, dataframe.run(rows(decision), replace(plan, report_to=watch.address)))
 
     def by_spark(decision: Decision) -> Any:
-        scored = with_predictions(rows(decision), chosen.model, layout, _shipped(spark, chosen))
+        watch.begin()
+        scored = with_predictions(rows(decision), chosen.model, layout, _shipped(spark, chosen), watch.address)
         return counting_errors(scored, layout)
 
     if choice.target is not None:
         return ByFiles(conf, choice.engine, choice.why, by_files, choice.target)
-    return BySpark(conf, choice.engine, choice.why, by_spark)
+    return BySpark(conf, choice.engine, choice.why, by_spark, files.notes_of(differing(spark, _shipped(spark, chosen))))
 
 
 def _shipped(spark: Any, chosen: Chosen) -> ModelReference:
-    return ship(spark, chosen.directory, chosen.consent)
+    return ship(spark, chosen.directory, chosen.consent, chosen.model.digest)
 
 
 _RAISED = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))\b:? ?(.*)$", re.MULTILINE)

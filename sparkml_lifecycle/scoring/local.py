@@ -2,13 +2,17 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import connection
 from typing import Any
 
 import pyarrow as pa
 
-from sparkml_lifecycle.errors import InvalidInput
+from sparkml_lifecycle.errors import InvalidInput, ScoringError
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
 from sparkml_lifecycle.scoring import by_path, direct, files, split
@@ -16,6 +20,7 @@ from sparkml_lifecycle.scoring.attempt import Done
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.direct import FilePlan
 from sparkml_lifecycle.scoring.output import Written
+from sparkml_lifecycle.scoring.progress import Watch
 from sparkml_lifecycle.scoring.split import Piece
 from sparkml_lifecycle.scoring.worker import ModelReference, be_a_worker
 from sparkml_lifecycle.settings import Settings
@@ -27,7 +32,7 @@ _TYPES = {
 }  # fmt: skip
 
 
-def score(conf: JobConf, model: PyFuncModel, directory: Any, consent: bool, run_id: str) -> Done:
+def score(conf: JobConf, model: PyFuncModel, directory: Any, consent: bool, run_id: str, watch: Watch) -> Done:
     """Run a job in processes of this machine.
 
     Raises
@@ -36,8 +41,18 @@ def score(conf: JobConf, model: PyFuncModel, directory: Any, consent: bool, run_
         If the job needs Spark: for ``where``, a table of the catalog, SQL, or features of Delta that files alone do not show.
     """
     reference = ModelReference(model.digest, str(directory), False, consent, Settings.load().model_cache_size)
+
+    def run(plan: FilePlan, pieces: Sequence[Piece]) -> list[Written]:
+        watch.begin(sum(piece.size for piece in pieces))
+        try:
+            return _run(replace(plan, report_to=watch.address), pieces)
+        except BrokenProcessPool:
+            raise ScoringError(
+                f"The job {conf.job!r} failed and committed nothing: a worker process ended without a word; it was killed, perhaps because memory ran out."
+            ) from None
+
     runner = by_path.Runner(
-        "local", _run, lambda: output_type(model, conf.result_type, conf.predict_fn), lambda: reference
+        "local", run, lambda: output_type(model, conf.result_type, conf.predict_fn), lambda: reference
     )
     try:
         if conf.engine not in ("auto", "direct"):
@@ -53,11 +68,26 @@ def _run(plan: FilePlan, pieces: Sequence[Piece]) -> list[Written]:
     groups = files.groups_of if plan.format == "parquet" else _one_group
     parts = split.cut(pieces, split.task_count(sum(piece.size for piece in pieces), cores), groups)
     if len(parts) < 2:
-        return [one for part in parts for one in direct.score_pieces(plan, part)]
+        return [one for part in parts for one in direct.score_pieces(plan, part, 0)]
     # a forked process would share this one's threads and locks
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(cores, len(parts)), context, be_a_worker, (1,)) as pool:
-        return [one for done in pool.map(direct.score_pieces, [plan] * len(parts), parts) for one in done]
+    with ProcessPoolExecutor(min(cores, len(parts)), context, _begin, (1,)) as pool:
+        return [
+            one for done in pool.map(direct.score_pieces, [plan] * len(parts), parts, range(len(parts))) for one in done
+        ]
+
+
+def _begin(cpus: int) -> None:
+    """This process is a worker of so many cores, and ends when the job's process is killed: nobody else would end it."""
+    be_a_worker(cpus)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_it() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_it, name="sparkml-parent", daemon=True).start()
 
 
 def _one_group(piece: Piece) -> list[int]:

@@ -49,6 +49,8 @@ class Written:
         Rows with a reason why they have no answer.
     partition : mapping
         The values of its partition as Delta's log spells them.
+    differs : sequence of str
+        Packages of which the worker has another version than the model was saved with.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Written:
     statistics: str
     errors: int = 0
     partition: Mapping[str, str | None] = field(default_factory=dict)
+    differs: Sequence[str] = ()
 
 
 @dataclass

@@ -7,16 +7,19 @@ from typing import Any
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.scoring.column import ModelUdf, quoted
 from sparkml_lifecycle.scoring.layout import Layout
+from sparkml_lifecycle.scoring.progress import Address
 from sparkml_lifecycle.scoring.worker import ANSWERED, ModelReference
 
 
-def with_predictions(rows: Any, model: PyFuncModel, layout: Layout, reference: ModelReference) -> Any:
+def with_predictions(
+    rows: Any, model: PyFuncModel, layout: Layout, reference: ModelReference, report_to: Address | None = None
+) -> Any:
     """``rows`` with the prediction and its stamps, by the column engine; of the source only the columns to keep."""
     from pyspark.sql import functions as F
 
     udf = ModelUdf(
         reference, model.input_names, model.optional_names, layout.result, layout.predict_fn, layout.params,
-        layout.max_errors if layout.error else None,
+        layout.max_errors if layout.error else None, report_to,
     )  # fmt: skip
     taken = [F.col(quoted(name)) for name in layout.inputs]
     answer = udf(*taken) if layout.by_position else udf(F.struct(*taken))

@@ -4,8 +4,11 @@ import atexit
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from sparkml_lifecycle.model.digest import digest as digest_of
 from sparkml_lifecycle.scoring.worker import ModelReference
@@ -14,13 +17,13 @@ from sparkml_lifecycle.settings import Settings
 _archives: dict[str, Path] = {}
 
 
-def ship(spark: Any, directory: Path, allow_code: bool) -> ModelReference:
+def ship(spark: Any, directory: Path, allow_code: bool, digest: str | None = None) -> ModelReference:
     """Make a model directory of the driver readable for the workers of a session.
 
     On a local master workers read the driver's directory. Elsewhere it travels as one archive named by its digest, which
-    each executor fetches once; Spark Connect uploads it to the session.
+    each executor fetches once; Spark Connect uploads it to the session. ``digest`` is the directory's, where it is known.
     """
-    digest = digest_of(directory)
+    digest = digest or digest_of(directory)
     size = Settings.load().model_cache_size
     if not _is_remote() and is_local(spark):
         return ModelReference(digest, str(directory), False, allow_code, size)
@@ -31,6 +34,23 @@ def ship(spark: Any, directory: Path, allow_code: bool) -> ModelReference:
     else:
         spark.sparkContext.addArchive(source)
     return ModelReference(digest, name, True, allow_code, size)
+
+
+def differing(spark: Any, reference: ModelReference) -> set[str]:
+    """Packages of which some worker of a cluster has another version than the model was saved with; on a local master they are the driver's."""
+    if not reference.archive:
+        return set()
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from sparkml_lifecycle.scoring.worker import model_of
+
+        for _ in batches:
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(model_of(reference).differing_versions, pa.string())], ["differs"]
+            )
+
+    tasks = int(spark.sparkContext.defaultParallelism)
+    return {row["differs"] for row in spark.range(0, tasks, 1, tasks).mapInArrow(work, "differs string").collect()}
 
 
 def is_local(spark: Any) -> bool:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 # below it a task's fixed cost shows, above it a task that has to be repeated hurts
-_LEAST_BYTES, _MOST_BYTES = 16 * 2**20, 1024 * 2**20
-_TASKS_FOR_A_CORE = 2
+_LEAST_BYTES, _MOST_BYTES = 4 * 2**20, 1024 * 2**20
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class Piece:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def task_count(size: int, cores: int) -> int:
+def task_count(size: int, cores: int, tasks_for_a_core: int = 2) -> int:
     """How many tasks ``size`` bytes are worth on so many cores: few and large ones, a multiple of the cores where there are several a core."""
-    wanted = min(math.ceil(size / _LEAST_BYTES), cores * _TASKS_FOR_A_CORE)
+    wanted = min(math.ceil(size / _LEAST_BYTES), cores * tasks_for_a_core)
     wanted = max(wanted, math.ceil(size / _MOST_BYTES), 1)
     return wanted if wanted < cores else math.ceil(wanted / cores) * cores
 

@@ -1,7 +1,7 @@
 """What notebook users call: a DataFrame with predictions, or a whole job from table to table."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +12,12 @@ from sparkml_lifecycle.scoring.conf import check
 from sparkml_lifecycle.scoring.job import find_model, run_job
 from sparkml_lifecycle.scoring.layout import layout_of
 from sparkml_lifecycle.scoring.predictions import with_predictions
+from sparkml_lifecycle.scoring.progress import Progress, show_progress
 from sparkml_lifecycle.scoring.record import Report
 from sparkml_lifecycle.scoring.ship import ship
 from sparkml_lifecycle.scoring.source import check_columns
 
-__all__ = ["Report", "score", "score_table"]
+__all__ = ["Progress", "Report", "score", "score_table", "show_progress"]
 
 
 def score(
@@ -93,6 +94,7 @@ def score_table(
     mode: Literal["incremental", "overwrite", "append"] = "incremental",
     job: str = "default",
     client: LifecycleClient | None = None,
+    progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Report:
     """Score a table into a Delta table, in one commit.
@@ -113,6 +115,9 @@ def score_table(
         The name under which the target remembers what was read.
     client : LifecycleClient, optional
         The lake that records the job; the current one where it is not given.
+    progress : callable, optional
+        Given a :class:`sparkml_lifecycle.scoring.Progress` about once a second while rows are scored;
+        :func:`sparkml_lifecycle.scoring.show_progress` shows it on stderr.
     **options
         The other keys of a conf file: ``where``, ``keep``, ``batch``, ``engine``, ``redo``, ``accept`` …; see
         :class:`sparkml_lifecycle.scoring.conf.JobConf`.
@@ -137,7 +142,7 @@ def score_table(
     """
     content = {"model": os.fspath(model), "source": _place(source), "target": _place(target), "mode": mode, "job": job}
     conf = check({**content, **options}, "score_table(...)")
-    return run_job(spark, conf, client or LifecycleClient(conf.tracking_uri))
+    return run_job(spark, conf, client or LifecycleClient(conf.tracking_uri), progress=progress)
 
 
 def _place(given: str | Path | Mapping[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,13 @@ Everything here is reached by importing this module, because only what an import
 to the next in a reused worker. What is pickled to it are strings and frozen dataclasses.
 """
 
+import ctypes
 import gc
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from sparkml_lifecycle.errors import SchemaError
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.package import read
 from sparkml_lifecycle.scoring.failures import Failures
+from sparkml_lifecycle.scoring.progress import Address, Meter
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Plan:
     max_errors : int or None
         How many rows for which the model raises a task puts up with: then the answers are structs of the answer and the reason
         why there is none. None where an error of the model is raised.
+    report_to : Address or None
+        Who wants to know how far a task is.
     """
 
     model: ModelReference
@@ -70,6 +75,7 @@ class Plan:
     predict_fn: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     max_errors: int | None = None
+    report_to: Address | None = None
 
 
 # the fields of an answer that may have a reason instead
@@ -97,6 +103,7 @@ def model_of(reference: ModelReference) -> PyFuncModel:
         model = read(_directory_of(reference), allow_code=reference.allow_code, warn=False, hide_errors=True)
         model.limit_threads(_task_cpus() or 1)
         _hold_native_threads()
+        _keep_memory()
         _cache[reference.digest] = model
         gc.collect()
         gc.freeze()
@@ -144,6 +151,20 @@ def _hold_native_threads() -> None:
     threadpoolctl.threadpool_limits(cpus)
 
 
+# glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
+_TRIM, _MMAP = -1, -3
+
+
+def _keep_memory() -> None:
+    """Let a worker keep up to half a gigabyte that it has freed: each batch takes as much as the one before, and the system would zero it anew."""
+    if _task_cpus() is None:
+        return
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_MMAP, 32 * 2**20)
+        libc.mallopt(_TRIM, 512 * 2**20)
+
+
 def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]) -> Iterator[pa.Array]:
     """Answers to batches of argument columns; runs once per task.
 
@@ -155,14 +176,24 @@ def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]
         If the model raises; with ``max_errors``, if it raises for more rows.
     """
     model, failures = model_of(plan.model), Failures(plan.max_errors or 0)
-    for arrays in batches:
-        # Spark gives a single argument bare
-        table = _rows(arrays if isinstance(arrays, tuple) else (arrays,), plan.names, model)
-        if plan.max_errors is None:
-            yield model.predict_as(table, plan.result, plan.params, predict_fn=plan.predict_fn)
-        else:
-            answered = failures.answer(model, table, plan.result, plan.params, plan.predict_fn)
-            yield pa.StructArray.from_arrays(answered, ANSWERED)
+    with Meter(plan.report_to, task_number() if plan.report_to else 0) as meter:
+        for arrays in batches:
+            # Spark gives a single argument bare
+            table = _rows(arrays if isinstance(arrays, tuple) else (arrays,), plan.names, model)
+            if plan.max_errors is None:
+                yield model.predict_as(table, plan.result, plan.params, predict_fn=plan.predict_fn)
+            else:
+                answered = failures.answer(model, table, plan.result, plan.params, plan.predict_fn)
+                yield pa.StructArray.from_arrays(answered, ANSWERED)
+            meter.add(table.num_rows)
+
+
+def task_number() -> int:
+    """The number of this task's partition."""
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    return int(task.partitionId()) if task is not None else 0
 
 
 def _rows(arrays: tuple[pa.Array, ...], names: tuple[str, ...] | None, model: PyFuncModel) -> pa.Table:
