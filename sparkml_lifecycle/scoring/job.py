@@ -230,7 +230,8 @@ def _way(
 
     if choice.target is not None:
         return ByFiles(conf, choice.engine, choice.why, by_files, choice.target)
-    return BySpark(conf, choice.engine, choice.why, by_spark, files.notes_of(differing(spark, _shipped(spark, chosen))))
+    differs = chosen.model.differing_versions if is_local(spark) else differing(spark, _shipped(spark, chosen))
+    return BySpark(conf, choice.engine, choice.why, by_spark, files.notes_of(differs))
 
 
 def _shipped(spark: Any, chosen: Chosen) -> ModelReference:

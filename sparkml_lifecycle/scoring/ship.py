@@ -37,9 +37,7 @@ def ship(spark: Any, directory: Path, allow_code: bool, digest: str | None = Non
 
 
 def differing(spark: Any, reference: ModelReference) -> set[str]:
-    """Packages of which some worker of a cluster has another version than the model was saved with; on a local master they are the driver's."""
-    if not reference.archive:
-        return set()
+    """Packages of which some worker of a cluster has another version than the model was saved with."""
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from sparkml_lifecycle.scoring.worker import model_of

@@ -292,7 +292,9 @@ def test_names_are_compared_as_the_session_has_it(spark, tenfold):
 
     udf = pyfunc.spark_udf(spark, tenfold("a", "b"))
     frame = spark.createDataFrame([(1.0, 2.0)], "a double, b double")
-    np.testing.assert_allclose(frame.select(udf("B", "A"), udf(F.col("B"), F.col("a"))).collect()[0], [12.0, 12.0], rtol=1e-9)
+    np.testing.assert_allclose(
+        frame.select(udf("B", "A"), udf(F.col("B"), F.col("a"))).collect()[0], [12.0, 12.0], rtol=1e-9
+    )
     with pytest.raises(errors.SchemaError, match="is the column 'b', but 'a' belongs there"):
         udf(F.col("B"), F.lit(1.0))
     spark.conf.set("spark.sql.caseSensitive", "true")

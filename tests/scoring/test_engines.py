@@ -3,6 +3,7 @@
 import decimal
 import json
 import math
+import shutil
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from deltalake import DeltaTable, QueryBuilder, Schema, write_deltalake
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
@@ -191,6 +193,25 @@ def test_auto_takes_the_fastest_and_says_why_not_a_faster_one(spark, conf, tmp_p
     for asked, change in (("direct", {"where": "id < 3"}), ("dataframe", {"to": "sparks"})):
         with pytest.raises(errors.InvalidInput, match=f"engine: {asked} cannot do this job: .* Use engine: auto"):
             run_job(spark, conf(asked, **change))
+
+
+@pytest.mark.spark
+@pytest.mark.filterwarnings("ignore:The model .* was saved with")
+def test_the_report_says_which_workers_have_not_the_versions_of_the_model(spark, conf, tmp_path, model):
+    write_deltalake(str(tmp_path / "source"), odd_rows())
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    found = yaml.safe_load((other / "MLmodel").read_text())
+    found["sparkml_lifecycle"]["versions"] = {"pyarrow": "1.2.3", "no-such-package": "4.5"}
+    (other / "MLmodel").write_text(yaml.safe_dump(found))
+    for engine in (*ENGINES, "local"):
+        asked = conf("auto" if engine == "local" else engine, model=str(other), to=engine)
+        notes = run_job(None if engine == "local" else spark, asked).notes
+        said = [note for note in notes if "workers have not the versions of the model" in note]
+        assert len(said) == 1, (engine, notes)
+        assert f"pyarrow 1.2.3 (here {pa.__version__})" in said[0]
+        assert "no-such-package 4.5 (here missing)" in said[0]
+    assert not run_job(spark, conf("direct", to="same")).notes
 
 
 @pytest.mark.spark
