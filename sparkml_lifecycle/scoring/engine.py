@@ -64,6 +64,9 @@ def choose(spark: Any, conf: JobConf, rows: Any, layout: Layout, why: str) -> Ch
 
 def check_workers(spark: Any, conf: JobConf, *paths: str) -> None:
     """Raise :class:`CannotDo` where workers or the driver's Python do not reach the same places as Spark's file systems."""
+    for path in paths:
+        # without one there are seldom credentials either, and Python's clients look for those for minutes
+        hadoop.check_connector(spark, path)
     if any(hadoop.is_default(spark, path) for path in paths):
         raise CannotDo("a path names no file system, and Spark's is not this machine's")
     if not is_local(spark) and not _workers_write(spark, conf.target.path):

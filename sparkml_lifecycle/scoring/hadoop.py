@@ -22,6 +22,12 @@ def is_delta(spark: Any, path: str) -> bool:
         return bool(files.globStatus(place))
 
 
+def check_connector(spark: Any, path: str) -> None:
+    """Raise :class:`StorageError` where Spark knows no file system of the path's kind; nothing is asked over a network."""
+    with _explained(path):
+        _place(spark, uris.for_spark(path))
+
+
 def kind(spark: Any, path: str) -> str:
     """What lies at a path: ``nothing`` (an empty directory as well), ``delta``, ``directory`` or ``file``."""
     with _explained(path):
