@@ -1,5 +1,6 @@
 """Whether a storage can hold a lake that several processes write: of two rival commits it must refuse one."""
 
+import re
 import threading
 import uuid
 from contextlib import suppress
@@ -80,7 +81,8 @@ def _winners(place: Storage) -> int:
 
 def _cannot(storage: Storage, error: Exception) -> str:
     text = redacted(" ".join(str(error).split()))
-    if "501" in text or "not implemented" in text.lower():
+    # a port or an identifier in the text may hold these digits too
+    if re.search(r"not ?implemented|status(?: code)?:? 501\b", text, re.IGNORECASE):
         return (
             f"The storage of {storage.uri!r} does not know conditional writes (If-None-Match), without which delta-rs cannot commit. "
             "Upgrade it, or keep the lake elsewhere."
