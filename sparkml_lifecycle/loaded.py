@@ -226,7 +226,8 @@ class PyFuncModel:
             else:
                 whole = all(name.isdecimal() for name in self._names)
                 labels = {name: int(name) if whole else i for i, name in enumerate(self._names)}
-        nameless = kind == "pandas" and not labels and self._of_matrix is not None
+        has_categories = any(column.categories for column in columns.values())
+        nameless = kind == "pandas" and not labels and not has_categories and self._of_matrix is not None
         return Form(kind, columns, tensor, spelling, labels, nameless)
 
     def _known_levels(self) -> Mapping[str, Any]:

@@ -142,16 +142,18 @@ class SklearnFlavor(Flavor):
         columns by name, looks at their types or answers in DataFrames.
         """
         import sklearn
+        from sklearn.pipeline import Pipeline
 
-        steps = [step for _, step in model.steps] if type(model).__name__ == "Pipeline" else [model]
-        first = steps[0]
-        if sklearn.get_config()["transform_output"] != "default" or not all(map(_is_nameless, steps)):
+        # what derives from it may do anything
+        is_pipeline = type(model) is Pipeline
+        first, *others = [step for _, step in model.steps] if is_pipeline else [model]
+        if sklearn.get_config()["transform_output"] != "default" or not all(map(_is_nameless, [first, *others])):
             return None
-        if len(steps) > 1 and any(hasattr(step, "feature_names_in_") for step in steps[1:]):
+        if any(hasattr(step, "feature_names_in_") for step in others):
             return None
         bare = copy.copy(first)
         vars(bare).pop("feature_names_in_", None)
-        if first is model:
+        if not is_pipeline:
             return bare
         shallow = copy.copy(model)
         shallow.steps = [(model.steps[0][0], bare), *model.steps[1:]]
@@ -181,14 +183,14 @@ def _is_nameless(step: Any) -> bool:
 
 
 def _knows_no_names(value: Any) -> bool:
-    """Whether no estimator inside has seen a DataFrame; boosted trees with categories choose columns by a transformer."""
+    """Whether no estimator inside has seen a DataFrame or chooses columns, as one of boosted trees with categories does."""
     if isinstance(value, np.ndarray) and value.dtype == object:
         value = value.ravel().tolist()
     if isinstance(value, (list, tuple)):
         return all(map(_knows_no_names, value))
     if not hasattr(value, "get_params") or isinstance(value, type):
         return True
-    return not hasattr(value, "feature_names_in_") and not hasattr(value, "transformers") and _is_nameless(value)
+    return not hasattr(value, "feature_names_in_") and _is_nameless(value)
 
 
 def _parts(model: Any, names: Sequence[str]) -> Iterator[tuple[Any, list[str]]]:

@@ -124,8 +124,7 @@ class Form:
     def is_block(self, table: pa.Table) -> bool:
         """Whether a matrix does for the batch; its nulls and NaN are the same."""
         kinds = set(table.schema.types)
-        is_one = len(kinds) == 1 and kinds <= {pa.float64(), pa.float32()}
-        return self.nameless and is_one and not any(column.categories for column in self.columns.values())
+        return self.nameless and len(kinds) == 1 and kinds <= {pa.float64(), pa.float32()}
 
     # -- pandas ----------------------------------------------------------------------------------------------------------
 
@@ -230,10 +229,7 @@ def _block(table: pa.Table) -> np.ndarray:
     """Columns of floats as a matrix whose columns lie one after the other, as those of a DataFrame do; nulls are NaN."""
     block = np.empty((table.num_columns, table.num_rows), table.schema.field(0).type.to_pandas_dtype())
     for row, values in zip(block, table.columns, strict=True):
-        at = 0
-        for chunk in values.chunks:
-            row[at : at + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
-            at += len(chunk)
+        row[:] = values.to_numpy()
     return block.T
 
 

@@ -30,7 +30,7 @@ def run(rows: Any, plan: FilePlan) -> list[Written]:
 def score_batches(plan: FilePlan, batches: Iterator[pa.RecordBatch]) -> list[Written]:
     """Score the batches of one task; gives what was written."""
     failures = Failures(plan.max_errors)
-    with Meter(plan.report_to, task_number() if plan.report_to else 0) as meter, output_of(plan) as output:
+    with Meter(plan.report_to, task_number()) as meter, output_of(plan) as output:
         # a task without rows loads no model
         for batch in batches:
             rows = conformed(batch, plan.source)

@@ -136,7 +136,7 @@ def said_by(metadata: Any) -> Mapping[str, Any]:
 
 def path_of(add: str) -> str:
     """The path of an add action, decoded: relative to the table, or absolute."""
-    return unquote(json.loads(add)["add"]["path"])
+    return path_and_size(add)[0]
 
 
 def path_and_size(add: str) -> tuple[str, int]:

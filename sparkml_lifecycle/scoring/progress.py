@@ -57,13 +57,10 @@ class Progress:
 
 def _spoken(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60} h {minutes % 60} min"
-        if minutes >= 60
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{rest} s"
-    )
+    if not minutes:
+        return f"{rest} s"
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"
 
 
 @dataclass(frozen=True)
@@ -234,7 +231,7 @@ def show_progress(progress: Progress) -> None:
 
 @contextmanager
 def watching(spark: Any, job: str, show: Callable[[Progress], None] | None) -> Iterator[Watch]:
-    """Watch the job that this thread runs on a Spark session; None for one without Spark."""
+    """Watch the job that this thread runs on a Spark session, or without Spark where ``spark`` is None."""
     if spark is None or show is None:
         with Watch(job, show) as watch:
             yield watch

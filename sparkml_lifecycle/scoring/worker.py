@@ -176,7 +176,7 @@ def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]
         If the model raises; with ``max_errors``, if it raises for more rows.
     """
     model, failures = model_of(plan.model), Failures(plan.max_errors or 0)
-    with Meter(plan.report_to, task_number() if plan.report_to else 0) as meter:
+    with Meter(plan.report_to, task_number()) as meter:
         for arrays in batches:
             # Spark gives a single argument bare
             table = _rows(arrays if isinstance(arrays, tuple) else (arrays,), plan.names, model)

@@ -87,6 +87,7 @@ def profile(job, source, folder):
 
     from sparkml_lifecycle import package
     from sparkml_lifecycle.scoring import direct
+    from sparkml_lifecycle.scoring.failures import Failures
     from sparkml_lifecycle.scoring.output import Output
 
     spent = dict.fromkeys(("read", "convert", "predict", "write"), 0.0)
@@ -105,7 +106,7 @@ def profile(job, source, folder):
     model.limit_threads(1)
     model.flavor.predict = timed("predict", model.flavor.predict)
     plan = _plan(job, source, folder, model)
-    predicted = timed("convert", direct.predicted)
+    predicted, failures = timed("convert", direct.predicted), Failures(0)
     out = Path(tempfile.mkdtemp(dir=folder))
     with Output(direct.open_storage(str(out)), plan.target, plan.constant) as output:
         write = timed("write", output.write)
@@ -113,7 +114,7 @@ def profile(job, source, folder):
             batches = direct._read(plan, direct.Piece(path.removeprefix("file://"), 1))
             following = timed("read", lambda batches=batches: next(batches, None))
             while (rows := following()) is not None:
-                write(predicted(model, plan, rows), rows.num_rows)
+                write(predicted(model, plan, rows, failures), rows.num_rows)
     shutil.rmtree(out)
     spent["convert"] -= spent["predict"]
     return spent

@@ -17,7 +17,7 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from sparkml_lifecycle import package
@@ -86,6 +86,10 @@ def test_nan_is_refused_or_answered_as_by_the_framework(tmp_path):
     np.testing.assert_array_equal(answering.predict_as(table, pa.float64()).to_numpy(), expected)
 
 
+class Own(Pipeline):
+    """It may do anything."""
+
+
 LOOKS = {
     "columns by name": lambda: make_pipeline(ColumnTransformer([("a", StandardScaler(), ["a"])]), LinearRegression()),
     "a function": lambda: make_pipeline(FunctionTransformer(np.abs), LinearRegression()),
@@ -93,6 +97,7 @@ LOOKS = {
     "models inside": lambda: VotingRegressor([("l", LinearRegression())]),
     "a model inside": lambda: TransformedTargetRegressor(LinearRegression()),
     "a pipeline inside": lambda: make_pipeline(make_pipeline(StandardScaler()), LinearRegression()),
+    "a class of somebody's own": lambda: Own([("s", StandardScaler()), ("l", LinearRegression())]),
     "frames between": lambda: make_pipeline(StandardScaler().set_output(transform="pandas"), LinearRegression()),
 }
 
