@@ -30,7 +30,7 @@ demo: java env  ## train three models on real flights, track them, score all fli
 
 test: java env  ## lint, types and all tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 soak: java env  ## the long fault and growth runs
 	@$(BIN)/python -m pytest tests/soak -m soak

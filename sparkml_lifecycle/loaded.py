@@ -1,6 +1,7 @@
 """A loaded model of any framework: one ``predict``, whatever it was saved with."""
 
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -334,12 +335,14 @@ class PyFuncModel:
             return self._ask(rows, method, params)
         except LifecycleError:
             raise
-        except Exception as error:
-            said = f"{self._described()} raised {type(error).__name__} in {method}."
+        except (Exception, SystemExit) as error:
+            raised = f"{self._described()} raised {type(error).__name__} in {method}"
             if self._hide_errors:
+                at = traceback.extract_tb(error.__traceback__)[-1]
                 raise ScoringError(
-                    f"{said} Its message is left out because it may quote the data; the traceback above has the line."
+                    f"{raised} ({Path(at.filename).name}, line {at.lineno}). Its message is left out because it may quote the data."
                 ) from _without_data(error)
+            said = f"{raised}."
             raise ScoringError(f"{said} Its own message stands above, and is this error's __cause__.") from error
 
     def _described(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from sparkml_lifecycle import __version__
-from sparkml_lifecycle.errors import LifecycleError
+from sparkml_lifecycle.errors import ConfigError, LifecycleError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except LifecycleError as error:
         if "--debug" in given:
             raise
-        sys.exit(f"sparkml: {error}")
+        print(f"sparkml: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 def app() -> Any:

@@ -28,6 +28,7 @@ def score(
     master: Annotated[str, typer.Option(help="Spark's master")] = "local[*]",
     lake: Annotated[str | None, typer.Option("--lake", help="the lake that has the model and records the job; the current one where it is not given")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the whole report")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show where an error was raised")] = False,
 ) -> None:  # fmt: skip
     """Score a table with a model into a Delta table, in one commit; again, only what the source has gained: sparkml score runs:/RUN/model flights scored."""
     from sparkml_lifecycle.scoring.conf import check, read_content

@@ -262,9 +262,10 @@ def _to_plain(table: pa.Table, wanted: pa.DataType) -> pa.Array:
 
 def _cannot(table: pa.Table, wanted: pa.DataType) -> SchemaError:
     found = ", ".join(f"{f.name} {types.describe(f.type)}" for f in table.schema)
-    return SchemaError(
-        f"The model's answers ({found}) cannot become {types.describe(wanted)}. Ask for another result_type, or leave it out."
-    )
+    hint = "Ask for another result_type, or leave it out."
+    if pa.types.is_struct(wanted) and table.num_columns > 1:
+        hint = f"Its fields go by the answers' names: {types.describe(pa.struct(list(table.schema)))}."
+    return SchemaError(f"The model's answers ({found}) cannot become {types.describe(wanted)}. {hint}")
 
 
 def _is_number(arrow: pa.DataType) -> bool:

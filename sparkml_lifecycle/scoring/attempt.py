@@ -1,14 +1,14 @@
 """One job from its decision to its commit, begun again where another run of the job comes first."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from sparkml_lifecycle.errors import Conflict
+from sparkml_lifecycle.errors import Conflict, LifecycleError
 from sparkml_lifecycle.scoring import files, memory, rules, sink
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
-from sparkml_lifecycle.scoring.log import Gap, entries
+from sparkml_lifecycle.scoring.log import Entry, Gap, entries
 from sparkml_lifecycle.scoring.memory import Memory
 from sparkml_lifecycle.scoring.rules import Decision, SourceState, TargetState
 from sparkml_lifecycle.scoring.sink import Commit, SparkTarget
@@ -76,7 +76,7 @@ class ByFiles:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the workers have that the model was not saved with."""
+        """What is worth knowing of the files."""
         return self._files.notes if self._files is not None else ()
 
     def commit(self, target: Any, decision: Decision, said: dict[str, Any]) -> Commit:
@@ -173,15 +173,15 @@ class Attempt:
             except Conflict:
                 target = target.again()
                 rival = (target.version_of(memory.identifier(self.conf.job)) or 0) >= said["counter"]
-                if attempt == _ATTEMPTS or not rival:
+                if attempt == _ATTEMPTS or not (rival or "first" in said):
                     self.way.forget()
                     raise
             except BaseException:
                 self.way.forget()
                 raise
             else:
-                self._remember(target, decision.memory, said, done)
-                return self._done(done, decision)
+                notes = self._remember(target, decision.memory, said, done)
+                return self._done(done, replace(decision, notes=(*decision.notes, *notes)))
         raise AssertionError("the last attempt returns or raises")
 
     def _done(self, commit: Commit, decision: Decision) -> Done:
@@ -208,15 +208,24 @@ class Attempt:
         }  # fmt: skip
         if source.id:
             said["source"] = read
+            if self.conf.mode == "incremental" and not decision.overwrites and not decision.memory.sources:
+                said["first"] = True
         if self.conf.adopt and self.conf.adopt not in decision.memory.adopted:
             adopted = next(one for one in state.others if one.job == self.conf.adopt)
             said["adopted"] = {adopted.job: dict(adopted.rows)}
         return said
 
-    def _remember(self, target: Target | SparkTarget, known: Memory, said: Mapping[str, Any], done: Commit) -> None:
-        now = target.again()
-        base = replace(known, job=self.conf.job, table_id=now.table_id)
-        memory.remember(now, base.after(said, done.version, done.rows))
+    def _remember(
+        self, target: Target | SparkTarget, known: Memory, said: Mapping[str, Any], done: Commit
+    ) -> Sequence[str]:
+        """Copy what is remembered beside the table; gives what is to be said where that fails, for the rows are committed."""
+        try:
+            now = target.again()
+            base = replace(known, job=self.conf.job, table_id=now.table_id)
+            memory.remember(now, base.after(said, done.version, done.rows))
+        except LifecycleError as error:
+            return (f"what the job remembers was not written beside the table ({error}); it will be read from the log",)
+        return ()
 
     def _note_position(self, target: Target | SparkTarget, decision: Decision) -> None:
         """Where a source has new versions and no new rows: so that its old log is not needed the next time."""
@@ -238,22 +247,39 @@ def state_of(target: Target | SparkTarget, conf: JobConf) -> TargetState:
         known: Memory | None = memory.recall(target, conf.job)
     except memory.Forgotten:
         known = None
-    others = memory.others(target, conf.job) if target.version >= 0 else []
+    others = memory.others(target, conf.job, known) if target.version >= 0 else []
+    since = _since(target, known)
 
     def has_foreign_rows() -> bool:
         own = sum(known.rows.values()) if known is not None else 0
-        return bool(others) or target.rows() > own
+        # where rows were deleted too, what is left of their files is added again
+        came = any(entry.added and not entry.removed for entry in _changes(since, conf) or ())
+        return bool(others) or came or target.rows() > own
 
     return TargetState(
-        conf.target.path, target.version, counter, known, others, _changes(target, known, conf), has_foreign_rows
-    )
+        conf.target.path, target.version, counter, known, others, _changes(since, conf), has_foreign_rows,
+        _adopter(others, since, conf),
+    )  # fmt: skip
 
 
-def _changes(target: Target | SparkTarget, known: Memory | None, conf: JobConf) -> Any:
+def _since(target: Target | SparkTarget, known: Memory | None) -> Sequence[Entry] | None:
+    """What was committed since the job looked; None where the log does not say any more."""
     if known is None or known.counter == 0:
         return ()
     try:
-        found = entries(target.read_text, known.seen + 1, target.version)
+        return entries(target.read_text, known.seen + 1, target.version)
     except Gap:
         return None
-    return [entry for entry in found if entry.changes_rows and entry.said.get("job") != conf.job]
+
+
+def _changes(since: Sequence[Entry] | None, conf: JobConf) -> Sequence[Entry] | None:
+    if since is None:
+        return None
+    return [entry for entry in since if entry.changes_rows and entry.said.get("job") != conf.job]
+
+
+def _adopter(others: Sequence[Memory], since: Sequence[Entry] | None, conf: JobConf) -> str | None:
+    """Who goes on from this job's rows, by its memory or, where that is lost, by what it committed."""
+    by_memory = [one.job for one in others if conf.job in one.adopted]
+    by_log = [str(entry.said["job"]) for entry in since or () if conf.job in entry.said.get("adopted", {})]
+    return next(iter([*by_memory, *by_log]), None)

@@ -3,17 +3,17 @@
 A job without Spark is the same with processes of this machine in the place of tasks.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 
 from sparkml_lifecycle import uris
-from sparkml_lifecycle.errors import InvalidInput, LifecycleError, NotFound
+from sparkml_lifecycle.errors import InvalidInput, JobStopped, LifecycleError, NotFound, reason
 from sparkml_lifecycle.loaded import PyFuncModel
-from sparkml_lifecycle.scoring import direct, files, log, partitions
+from sparkml_lifecycle.scoring import files, formats, log, partitions
 from sparkml_lifecycle.scoring.attempt import Attempt, ByFiles, Done
 from sparkml_lifecycle.scoring.commit import Target
 from sparkml_lifecycle.scoring.conf import JobConf
@@ -21,9 +21,9 @@ from sparkml_lifecycle.scoring.direct import FilePlan
 from sparkml_lifecycle.scoring.layout import layout_of
 from sparkml_lifecycle.scoring.memory import Read
 from sparkml_lifecycle.scoring.output import Written, is_output
-from sparkml_lifecycle.scoring.reading import delta_gained, files_gained, options_of
-from sparkml_lifecycle.scoring.rules import Decision, SourceState
-from sparkml_lifecycle.scoring.source import check_schema
+from sparkml_lifecycle.scoring.reading import delta_gained, file_keys, files_gained, options_of
+from sparkml_lifecycle.scoring.rules import REDO, Decision, SourceState
+from sparkml_lifecycle.scoring.source import BY_FILE, check_schema
 from sparkml_lifecycle.scoring.split import Piece
 from sparkml_lifecycle.scoring.worker import ModelReference
 from sparkml_lifecycle.storage import Storage, open_storage
@@ -47,6 +47,8 @@ class Source:
         The Delta table that they belong to.
     is_partitioned : bool
         Whether some columns are in the names of their directories.
+    keys : mapping
+        Files of a source without versions by the names under which jobs remember them.
     """
 
     state: SourceState
@@ -54,6 +56,7 @@ class Source:
     pieces: Sequence[Piece]
     root: Storage | None = None
     is_partitioned: bool = False
+    keys: Mapping[str, Piece] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,6 @@ def score(conf: JobConf, model: PyFuncModel, runner: Runner, formats: Sequence[s
     check(conf, formats)
     source = open_source(conf, runner.zone)
     target = open_target(conf)
-    there = {name.lower() for name in source.schema.names}
-    asked = (*(model.input_names or ()), *(conf.keep or ()))
-    other = [name for name in asked if name not in source.schema.names and name.lower() in there]
-    if other:
-        raise CannotDo(f"the source spells {', '.join(other)} differently")
     _check_types(source.schema, conf)
     check_schema(source.schema, model)
     layout = layout_of(source.schema.names, model, conf, runner.result())
@@ -146,6 +144,8 @@ def open_target(conf: JobConf) -> Target:
         target = Target.open(storage)
         if not target.is_ours:
             raise CannotDo("Spark has made the target, and one engine commits to a table")
+        if target.rules:
+            raise CannotDo(f"the target has rules that delta-rs does not keep: {target.rules}")
         if conf.mode == "overwrite" and target.handle and target.partition_by != tuple(conf.target.partition_by):
             raise CannotDo("delta-rs cannot change the partitions of a table")
     except InvalidInput:
@@ -189,7 +189,7 @@ def open_source(conf: JobConf, zone: str = "UTC") -> Source:
     except (NotFound, InvalidInput):
         raise
     except (OSError, pa.ArrowException, LifecycleError) as error:
-        raise CannotDo(f"the source cannot be read without Spark ({type(error).__name__})") from None
+        raise CannotDo(f"the source {conf.source.path!r} cannot be read without Spark ({reason(error)})") from None
 
 
 def _delta(conf: JobConf, storage: Storage, zone: str) -> Source:
@@ -205,8 +205,18 @@ def _delta(conf: JobConf, storage: Storage, zone: str) -> Source:
         schema = pa.schema(handle.schema().to_arrow())
         pieces = _pieces(storage, handle, schema, zone)
     except TableNotFoundError:
-        raise NotFound(f"The source {conf.source.path!r} (delta) cannot be read: there is no Delta table.") from None
+        there = storage.stat()
+        what = (
+            f"there is no Delta table. Name what it is with format:, one of {', '.join(BY_FILE)}"
+            if there
+            else "nothing is there"
+        )
+        raise NotFound(f"The source {conf.source.path!r} (delta) cannot be read: {what}.") from None
     except DeltaError as error:
+        if (there := storage.stat()) is not None and not there.is_dir:
+            raise NotFound(
+                f"The source {conf.source.path!r} is a file and no Delta table. Name what it is with format:, one of {', '.join(BY_FILE)}."
+            ) from None
         raise CannotDo(f"delta-rs cannot read the source ({type(error).__name__})") from None
 
     version = handle.version()
@@ -226,7 +236,10 @@ def _pieces(storage: Storage, handle: Any, schema: pa.Schema, zone: str) -> list
         raise CannotDo("the source has times for partitions, which Spark reads in the session's time zone")
     adds = pa.table(handle.get_add_actions(flatten=True))
     # the log spells a path as a URL does
-    paths = [storage.child(unquote(path)).uri for path in adds["path"].to_pylist()]
+    names_of_files = [unquote(path) for path in adds["path"].to_pylist()]
+    if any(name.startswith("/") or "://" in name or name.startswith("file:") for name in names_of_files):
+        raise CannotDo("files of the source lie elsewhere, as those of a shallow clone do")
+    paths = [storage.child(name).uri for name in names_of_files]
     columns = [
         [None if one == partitions.NULL else one for one in adds[f"partition.{name}"].to_pylist()] for name in names
     ]
@@ -250,18 +263,24 @@ def _files(conf: JobConf, storage: Storage) -> Source:
     if there is None:
         raise NotFound(f"There is no source at {shown!r}.")
     found = [there] if not there.is_dir else [one for one in storage.list(recursive=True) if not one.is_dir]
-    visible = [one for one in found if not any(part.startswith(("_", ".")) for part in one.path.split("/") if part)]
+    visible = [one for one in found if not any(map(_is_hidden, one.path.split("/")))]
     if not visible:
         raise NotFound(f"There are no files at {shown!r}.")
     if any("=" in one.path.rpartition("/")[0] for one in visible):
         raise CannotDo("the source may have partitions")
     place = {one.path: (storage.child(one.path).uri if one.path else storage.uri) for one in visible}
-    now = {place[one.path]: [one.size or 0, int(one.modified * 1000)] for one in visible}
+    keys = list(file_keys([place[one.path] for one in visible]))
+    now = {key: [one.size or 0, one.modified_ns // 1_000_000] for key, one in zip(keys, visible, strict=True)}
     pieces = [Piece(place[one.path], one.size or 0) for one in visible]
-    schema = _as_spark_reads(direct.schema_of(pieces[0], conf.source.format, conf.source.options))
+    schema = _as_spark_reads(formats.schema_of(pieces, conf.source.format, conf.source.options))
     read = Read(files=now, options=options_of(conf))
     state = SourceState(uris.real(shown), shown, read, lambda before: files_gained(now, before))
-    return Source(state, schema, pieces)
+    return Source(state, schema, pieces, keys=dict(zip(keys, pieces, strict=True)))
+
+
+def _is_hidden(part: str) -> bool:
+    """Whether Spark passes over a file or directory of this name."""
+    return part.startswith(".") or (part.startswith("_") and "=" not in part) or part.endswith("._COPYING_")
 
 
 def _pieces_of(source: Source, decision: Decision) -> Sequence[Piece]:
@@ -274,15 +293,20 @@ def _pieces_of(source: Source, decision: Decision) -> Sequence[Piece]:
     """
     if decision.gained is None:
         return source.pieces
-    known = {piece.path: piece for piece in source.pieces}
     if decision.gained.files:
-        return [known[path] for path in decision.gained.files]
+        return [source.keys[path] for path in decision.gained.files]
+    known = {piece.path: piece for piece in source.pieces}
     assert source.root is not None
     pieces = []
     for path, size in decision.gained.sizes():
         place = source.root.child(path).uri
         if place not in known and source.is_partitioned:
             raise CannotDo("files that the source gained were compacted since")
+        if place not in known and source.root.stat(path) is None:
+            raise JobStopped(
+                f"What the source {source.state.shown!r} has gained was compacted, and a vacuum has removed the file {path!r} since. "
+                f"Choose: {REDO}; accept: true does not bring it back."
+            )
         # a compaction has put its rows elsewhere since, and it is still there
         pieces.append(known.get(place) or Piece(place, size))
     return pieces

@@ -16,6 +16,11 @@ from sparkml_lifecycle.storage import Storage, said
 
 # Two engines can overwrite one another's commits on local disks and S3, so a table is told from those that Spark has made.
 # delta-rs refuses to set a property that it does not know, so its description says so
+# features of a table that rows added or replaced as whole files leave true; what nothing here knows is Spark's
+_HARMLESS = {
+    "appendOnly", "invariants", "changeDataFeed", "deletionVectors", "v2Checkpoint", "vacuumProtocolCheck", "timestampNtz",
+    "checkConstraints", "generatedColumns", "columnMapping", "identityColumns",
+}  # fmt: skip
 WRITER_PROPERTY, DELTA_RS = "sparkml.writer", "delta-rs"
 _DESCRIPTION = "Scored by sparkml_lifecycle; committed by delta-rs"
 
@@ -112,6 +117,20 @@ class Target:
         known = self.handle.history()
         return bool(known) and str(known[-1].get("engineInfo", "")).startswith(DELTA_RS)
 
+    @property
+    def rules(self) -> str:
+        """What the table asks of its writers that delta-rs does not see to when files are committed; empty where nothing."""
+        if self.handle is None:
+            return ""
+        protocol, said_of_it = self.handle.protocol(), self.handle.metadata().configuration
+        features = {*(protocol.reader_features or ()), *(protocol.writer_features or ())} - _HARMLESS
+        on = {
+            name.removeprefix("delta.").partition(".")[0] for name, value in said_of_it.items() if _binds(name, value)
+        }
+        for column in self.handle.schema().fields:
+            on.update(name for name in column.metadata if name.startswith("delta.") or name == "CURRENT_DEFAULT")
+        return ", ".join(sorted(features | on))
+
     def commit(
         self,
         written: Sequence[Written],
@@ -160,7 +179,7 @@ class Target:
             now = Target.open(self.storage)
             if (version := now.made(metadata, since=self.version)) is not None:
                 return version
-            if isinstance(error, CommitFailedError) or now.version > self.version:
+            if now.version > self.version or (isinstance(error, CommitFailedError) and self.handle is None):
                 raise Conflict(
                     f"Somebody else changed the target {self.storage.uri!r} meanwhile; nothing was committed. Run the job again."
                 ) from error
@@ -241,3 +260,11 @@ class Target:
             return self
         self.handle.alter.add_columns(Schema.from_arrow(pa.schema([one.with_nullable(True) for one in new])).fields)
         return Target.open(self.storage)
+
+
+def _binds(name: str, value: str) -> bool:
+    """Whether a property of a table asks something of its writers."""
+    if name == "delta.columnMapping.mode":
+        return value != "none"
+    asks = ("delta.appendOnly", "delta.enableRowTracking", "delta.enableInCommitTimestamps", "delta.enableTypeWidening")
+    return name.startswith("delta.constraints.") or (name in asks and value.lower() == "true")

@@ -6,8 +6,9 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.scoring import column
-from sparkml_lifecycle.scoring.direct import FilePlan, by_model, conformed, output_of, predicted
+from sparkml_lifecycle.scoring.direct import FilePlan, by_model, output_of, predicted
 from sparkml_lifecycle.scoring.failures import Failures
+from sparkml_lifecycle.scoring.formats import conformed
 from sparkml_lifecycle.scoring.output import Written, from_rows
 from sparkml_lifecycle.scoring.progress import Meter
 from sparkml_lifecycle.scoring.worker import model_of, task_number
@@ -23,7 +24,8 @@ def run(rows: Any, plan: FilePlan) -> list[Written]:
 
         yield to_batch(score_batches(plan, batches))
 
-    needed = [F.col(column.quoted(name)) for name in plan.source.names]
+    # mapInArrow looks for columns by their bare names, which may have dots
+    needed = [F.col(column.quoted(name)).alias(f"c{i}") for i, name in enumerate(plan.source.names)]
     return from_rows(rows.select(*needed).mapInArrow(work, "written string").collect())
 
 
@@ -33,7 +35,7 @@ def score_batches(plan: FilePlan, batches: Iterator[pa.RecordBatch]) -> list[Wri
     with Meter(plan.report_to, task_number()) as meter, output_of(plan) as output:
         # a task without rows loads no model
         for batch in batches:
-            rows = conformed(batch, plan.source)
+            rows = conformed(batch.rename_columns(plan.source.names), plan.source)
             output.write(predicted(model_of(plan.model), plan, rows, failures), rows.num_rows)
             meter.add(rows.num_rows)
     return by_model(output.written, model_of(plan.model)) if output.written else []

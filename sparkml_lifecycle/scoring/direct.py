@@ -5,11 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import csv
 
-from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.loaded import PyFuncModel
+from sparkml_lifecycle.scoring import formats
 from sparkml_lifecycle.scoring.failures import Failures
 from sparkml_lifecycle.scoring.output import Output, Written, from_rows
 from sparkml_lifecycle.scoring.partitions import PartitionedOutput
@@ -19,9 +17,6 @@ from sparkml_lifecycle.scoring.worker import ModelReference, model_of
 from sparkml_lifecycle.storage import open_storage
 
 FORMATS = ("delta", "parquet")
-_BATCH = 131_072
-# what the names of a CSV file's columns may take
-_LINE = 2**20
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,7 @@ def score_pieces(plan: FilePlan, pieces: Sequence[Piece], number: int) -> list[W
     model, failures = model_of(plan.model), Failures(plan.max_errors)
     with Meter(plan.report_to, number) as meter, output_of(plan) as output:
         for piece in pieces:
-            for rows in _read(plan, piece):
+            for rows in formats.read(piece, plan.format, plan.options, plan.source):
                 output.write(predicted(model, plan, rows, failures), rows.num_rows)
                 meter.add(rows.num_rows)
             meter.done(piece.size)
@@ -117,8 +112,10 @@ def output_of(plan: FilePlan) -> Output | PartitionedOutput:
     """Where a task writes."""
     storage = open_storage(plan.place)
     if plan.partition_by:
-        return PartitionedOutput(storage, plan.target, plan.constant, plan.partition_by, plan.error)
-    return Output(storage, plan.target, plan.constant, plan.error)
+        return PartitionedOutput(
+            storage, plan.target, plan.constant, plan.partition_by, plan.error, answer=plan.prediction
+        )
+    return Output(storage, plan.target, plan.constant, plan.error, answer=plan.prediction)
 
 
 def predicted(model: PyFuncModel, plan: FilePlan, rows: pa.Table, failures: Failures) -> dict[str, Any]:
@@ -130,81 +127,3 @@ def predicted(model: PyFuncModel, plan: FilePlan, rows: pa.Table, failures: Fail
         return {**kept, plan.prediction: answers}
     answers, reasons = failures.answer(model, given, kind, plan.params, plan.predict_fn)
     return {**kept, plan.prediction: answers, plan.error: reasons}
-
-
-def _read(plan: FilePlan, piece: Piece) -> Iterator[pa.Table]:
-    if plan.format != "parquet":
-        # each file is read by the types of the first
-        dataset = _dataset(piece, plan.format, plan.options, plan.source)
-        for batch in dataset.to_batches(columns=plan.source.names, batch_size=_BATCH, use_threads=False):
-            yield conformed(batch, plan.source, piece.values)
-        return
-    filesystem, place = open_storage(piece.path).arrow()
-    with filesystem.open_input_file(place) as opened:
-        file = pq.ParquetFile(opened, coerce_int96_timestamp_unit="us", pre_buffer=False)
-        there = set(file.schema_arrow.names) - set(piece.values)
-        columns = [name for name in plan.source.names if name in there]
-        groups = range(*piece.groups) if piece.groups else range(file.metadata.num_row_groups)
-        for batch in file.iter_batches(_BATCH, row_groups=list(groups), columns=columns, use_threads=False):
-            yield conformed(batch, plan.source, piece.values)
-
-
-def conformed(batch: pa.RecordBatch, wanted: pa.Schema, values: Mapping[str, Any] | None = None) -> pa.Table:
-    """A batch with the columns and types that are wanted; what it has not is the same in all rows: its value, or null."""
-    constant = {one.name: pa.scalar((values or {}).get(one.name), one.type) for one in wanted}
-    arrays = [
-        batch.column(one.name).cast(one.type)
-        if one.name in batch.schema.names
-        else pa.repeat(constant[one.name], batch.num_rows)
-        for one in wanted
-    ]
-    return pa.table(arrays, names=wanted.names)
-
-
-def schema_of(piece: Piece, form: str, options: Mapping[str, str]) -> pa.Schema:
-    """The columns of a file of any format, as Spark would read it.
-
-    Raises
-    ------
-    InvalidInput
-        If an option of Spark's reader is not known here.
-    """
-    found = _dataset(piece, form, options, None).schema
-    if form != "parquet":
-        return found
-    filesystem, place = open_storage(piece.path).arrow()
-    with filesystem.open_input_file(place) as opened:
-        columns = pq.ParquetFile(opened).metadata.schema
-    # Spark's old times have no zone in the file and are UTC all the same
-    old = {columns.column(i).path for i in range(len(columns)) if columns.column(i).physical_type == "INT96"}
-    utc = pa.timestamp("us", "UTC")
-    return pa.schema([pa.field(one.name, utc) if one.name in old else one for one in found])
-
-
-def _dataset(piece: Piece, form: str, options: Mapping[str, str], schema: pa.Schema | None) -> Any:
-    from pyarrow import dataset
-
-    filesystem, place = open_storage(piece.path).arrow()
-    if form != "csv":
-        return dataset.dataset(place, format=form, filesystem=filesystem, schema=schema)
-    given = {name.lower(): value for name, value in options.items()}
-    unknown = sorted(given.keys() - {"header", "sep", "delimiter", "inferschema"})
-    if unknown:
-        raise InvalidInput(
-            f"The option {', '.join(unknown)} of Spark's CSV reader needs Spark. Without it: header, sep, inferSchema."
-        )
-    separator = given.get("sep", given.get("delimiter", ","))
-    named = given.get("header", "false").lower() == "true"
-    with filesystem.open_input_stream(place) as stream:
-        first = stream.read(_LINE).partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
-    names = [name.strip('"') for name in first.split(separator)]
-    names = names if named else [f"_c{number}" for number in range(len(names))]
-    texts = {} if given.get("inferschema", "false").lower() == "true" else dict.fromkeys(names, pa.string())
-    form = dataset.CsvFileFormat(
-        parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=False),
-        read_options=csv.ReadOptions(column_names=names, skip_rows=int(named)),
-        convert_options=csv.ConvertOptions(
-            column_types=texts, strings_can_be_null=True, null_values=[""], quoted_strings_can_be_null=False
-        ),
-    )
-    return dataset.dataset(place, format=form, filesystem=filesystem, schema=schema)

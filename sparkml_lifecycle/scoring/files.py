@@ -14,7 +14,7 @@ from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.direct import FilePlan
 from sparkml_lifecycle.scoring.layout import Layout
 from sparkml_lifecycle.scoring.log import OURS
-from sparkml_lifecycle.scoring.memory import identifier
+from sparkml_lifecycle.scoring.memory import first_identifier, identifier
 from sparkml_lifecycle.scoring.output import Written
 from sparkml_lifecycle.scoring.sink import Commit
 from sparkml_lifecycle.scoring.worker import ModelReference
@@ -44,8 +44,12 @@ class Files:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the workers have that the model was not saved with."""
-        return notes_of({one for file in self.written for one in file.differs})
+        """What the workers have that the model was not saved with, and how many rows have no answer although nothing was raised."""
+        nulls = sum(one.nulls for one in self.written) - self.errors
+        missing = (
+            (f"{nulls:,} rows have null for an answer, as where the model takes no missing value",) if nulls > 0 else ()
+        )
+        return (*notes_of({one for file in self.written for one in file.differs}), *missing)
 
     @property
     def errors(self) -> int:
@@ -131,7 +135,8 @@ def discard(target: Target, files: Files) -> None:
 def _identifiers(conf: JobConf, said: Mapping[str, Any]) -> dict[str, int]:
     """What a commit of this job raises: the job's own counter and its batch."""
     batch = {f"sparkml:batch:{conf.job}:{conf.batch}": said["counter"]} if conf.mode == "append" else {}
-    return {identifier(conf.job): said["counter"], **batch}
+    first = {first_identifier(said["source"]["id"]): said["counter"]} if "first" in said else {}
+    return {identifier(conf.job): said["counter"], **batch, **first}
 
 
 def groups_of(piece: split.Piece) -> list[int]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sparkml_lifecycle import uris
-from sparkml_lifecycle.errors import SchemaError
+from sparkml_lifecycle.errors import SchemaError, did_you_mean
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.scoring.conf import JobConf
 
@@ -69,6 +69,12 @@ def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result:
     if unknown:
         raise SchemaError(
             f"'keep' names {', '.join(unknown)}, which the source does not have. It has: {', '.join(columns)}."
+            f"{did_you_mean(unknown[0], columns)}"
+        )
+    twice = sorted({name for name in kept if [one.lower() for one in kept].count(name.lower()) > 1})
+    if twice:
+        raise SchemaError(
+            f"The columns to keep are there more than once: {', '.join(twice)}; in a table capitals make no difference."
         )
     prediction = f"{conf.prefix}{conf.output}"
     stamps = {f"{conf.prefix}{name}": value for name, value in _stamps(model, conf).items()}
@@ -78,6 +84,8 @@ def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result:
         raise SchemaError(
             f"The source has columns named {', '.join(clash)} too. Choose prefix: or leave them out of keep:."
         )
+    if prediction.lower() in (name.lower() for name in (*stamps, error or "")):
+        raise SchemaError(f"output: {conf.output!r} is the name of another column of the target. Choose another.")
     model.check_method(conf.predict_fn)
     inputs = tuple(name for name in model.input_names or columns if name in columns)
     by_position = model.input_names is not None and not model.optional_names

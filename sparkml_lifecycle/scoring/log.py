@@ -107,7 +107,8 @@ def parse(version: int, text: str) -> Entry:
     moved: list[str] = []
     arrived: list[str] = []
     info: dict[str, Any] = {}
-    for line in text.splitlines():
+    # only this ends a line of JSON: a text may hold what Python takes for one as well
+    for line in text.split("\n"):
         if line.startswith('{"add"'):
             action = json.loads(line)["add"]
             if action.get("dataChange", True):

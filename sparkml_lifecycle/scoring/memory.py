@@ -7,6 +7,7 @@ after each; where the copy is behind the counter, the commits that it lacks are 
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -52,7 +53,7 @@ class Read:
     files : mapping or None
         Size and time of each file of a source without versions.
     options : str
-        The digest of what else decides which rows come out, and how.
+        What else decides which rows come out, and how: each option that is set, with the digest of its value.
     """
 
     version: int | None = None
@@ -86,6 +87,8 @@ class Memory:
         Rows written since then, by the model's digest.
     adopted : tuple of str
         The jobs whose rows this one has taken over.
+    replaced : int
+        The target's version that its last overwrite made; -1 for none.
     """
 
     job: str
@@ -99,6 +102,7 @@ class Memory:
     batches: tuple[str, ...] = ()
     rows: Mapping[str, int] = field(default_factory=dict)
     adopted: tuple[str, ...] = ()
+    replaced: int = -1
 
     def after(self, said: Mapping[str, Any], version: int, rows: int) -> "Memory":
         """What the job remembers after one more commit, of which :func:`said_of` gave ``said``."""
@@ -122,7 +126,7 @@ class Memory:
             self, counter=said["counter"], version=version, seen=said.get("seen", version), mode=said["mode"], sources=sources,
             model_digest=digest, batches=tuple(dict.fromkeys([*(() if anew else self.batches), *batch])),
             rows={name: count for name, count in written.items() if count},
-            adopted=() if anew else tuple(dict.fromkeys([*self.adopted, *adopted])),
+            adopted=() if anew else tuple(dict.fromkeys([*self.adopted, *adopted])), replaced=version if anew else self.replaced,
         )  # fmt: skip
 
     def to_json(self) -> str:
@@ -160,6 +164,11 @@ class Forgotten(Exception):
 def identifier(job: str) -> str:
     """The transaction identifier of a job's counter."""
     return f"sparkml:job:{job}"
+
+
+def first_identifier(source: str) -> str:
+    """What a job raises that reads a source for the first time: of two that do so at once, one is told."""
+    return f"sparkml:source:{source}"
 
 
 def recall(place: Place, job: str) -> Memory:
@@ -202,12 +211,21 @@ def remember(place: Place, memory: Memory) -> None:
     place.write_text(_path(memory.job), memory.to_json())
 
 
-def others(place: Place, job: str) -> list[Memory]:
-    """What other jobs remember of this target, as far as rows of theirs are in it."""
+def others(place: Place, job: str, known: Memory | None = None) -> list[Memory]:
+    """What other jobs remember of this target, as far as rows of theirs are in it.
+
+    Rows that a job has adopted are that job's. Where this job's own copy is not there (``known`` is what it remembers all the
+    same), others' may be lost too, and the log is asked for what they did.
+    """
     names = [name.removesuffix(".json") for name in place.names(DIRECTORY) if name.endswith(".json")]
     kept = [memory for name in names if (memory := _copy(place, name)) is not None]
-    replaced = max((memory.version for memory in kept if memory.mode == REPLACES), default=-1)
-    taken = {name for memory in kept if memory.job == job for name in memory.adopted}
+    if job not in names:
+        said = {str(entry.said["job"]) for entry in latest(place.read_text, 0, place.version) if "job" in entry.said}
+        for name in sorted(said - {job, *names}):
+            with suppress(Forgotten):
+                kept.append(recall(place, name))
+    replaced = max((memory.replaced for memory in (*kept, *([known] if known else ()))), default=-1)
+    taken = {name for memory in (*kept, *([known] if known else ())) for name in memory.adopted}
     return [
         memory
         for memory in kept

@@ -51,6 +51,8 @@ class Written:
         The values of its partition as Delta's log spells them.
     differs : sequence of str
         Packages of which the worker has another version than the model was saved with.
+    nulls : int
+        Rows without an answer.
     """
 
     path: str
@@ -60,6 +62,7 @@ class Written:
     errors: int = 0
     partition: Mapping[str, str | None] = field(default_factory=dict)
     differs: Sequence[str] = ()
+    nulls: int = 0
 
 
 @dataclass
@@ -81,8 +84,9 @@ class _Bounds:
             return
         found = pc.min_max(column)
         low, high = found["min"], found["max"]
-        self.least = low if self.least is None or low.as_py() < self.least.as_py() else self.least
-        self.most = high if self.most is None or high.as_py() > self.most.as_py() else self.most
+        # Python has no dates after the year 9999
+        self.least = low if self.least is None or pc.less(low, self.least).as_py() else self.least
+        self.most = high if self.most is None or pc.greater(high, self.most).as_py() else self.most
 
 
 def _sum(column: pa.ChunkedArray) -> float:
@@ -108,6 +112,8 @@ class Output:
         The values of the files' partition as Delta's log spells them.
     directory : str
         Where the files are below the table, with a slash at its end.
+    answer : str or None
+        The column of which the nulls are counted.
     """
 
     storage: Storage
@@ -117,8 +123,10 @@ class Output:
     partition: Mapping[str, str | None] = field(default_factory=dict)
     directory: str = ""
     written: list[Written] = field(default_factory=list)
+    answer: str | None = None
 
     def __post_init__(self) -> None:
+        self._sink: Any = None
         self._writer: Any = None
         names = [one.name for one in self.schema]
         few = [one.name for one in self.schema if one.name in self.constant or _is_text(one.type)]
@@ -136,11 +144,12 @@ class Output:
             for one in self.schema
         ]
         table = pa.table(arrays, names=self.schema.names)
-        if self._writer is None:
+        if self._sink is None:
             self._begin(table.schema)
         self._writer.write_table(table, row_group_size=_ROW_GROUP)
         self._rows += rows
         self._errors += rows - table[self.error].null_count if self.error else 0
+        self._nulls += table[self.answer].null_count if self.answer else 0
         for name in self._bounded:
             if name not in self.constant:
                 self._bounds[name].add(table[name])
@@ -152,32 +161,45 @@ class Output:
         if self.storage.is_local:
             (self.storage.local_path / self.directory).mkdir(parents=True, exist_ok=True)
         filesystem, place = self.storage.arrow(self._path)
-        self._sink = filesystem.open_output_stream(place)
+        self._sink, self._writer = filesystem.open_output_stream(place), None
         self._writer = pq.ParquetWriter(self._sink, schema, **self._options)
-        self._rows = self._errors = 0
+        self._rows = self._errors = self._nulls = 0
         self._bounds = {name: _Bounds() for name in self._bounded}
 
     def close(self) -> None:
         """End the file that is being written."""
-        if self._writer is None:
+        if self._sink is None:
             return
         self._writer.close()
         size = self._sink.tell()
         self._sink.close()
-        self._writer = None
+        self._sink = None
         said = json.dumps(self._statistics())
-        self.written.append(Written(self._path, size, self._rows, said, self._errors, self.partition))
+        self.written.append(
+            Written(self._path, size, self._rows, said, self._errors, self.partition, nulls=self._nulls)
+        )
 
     def __enter__(self) -> "Output":
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is None:
-            self.close()
-            return
-        # nobody would ever read them, and they would wait for a vacuum
-        if self._writer is not None:
-            self._sink.close()
+            try:
+                self.close()
+            except BaseException:
+                self.discard()
+                raise
+        else:
+            self.discard()
+
+    def discard(self) -> None:
+        """Delete the files: nobody would ever read them, and they would wait for a vacuum."""
+        if self._sink is not None:
+            # on a full disk neither can write what it still holds
+            for one in (self._writer, self._sink):
+                with suppress(OSError, pa.ArrowException):
+                    if one is not None:
+                        one.close()
             self.written.append(Written(self._path, 0, 0, ""))
         for one in self.written:
             with suppress(LifecycleError, OSError):
@@ -225,7 +247,10 @@ def _has_bounds(kind: pa.DataType) -> bool:
 
 def _said(value: pa.Scalar, kind: pa.DataType) -> Any:
     """A bound as Delta's log spells it: times cut to milliseconds, and only short texts (a cut one is no upper bound)."""
-    python = value.as_py()
+    try:
+        python = value.as_py()
+    except (OverflowError, ValueError):
+        return None
     if pa.types.is_timestamp(kind):
         return spelled(python)
     if pa.types.is_date(kind):

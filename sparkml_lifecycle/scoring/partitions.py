@@ -142,6 +142,8 @@ class PartitionedOutput:
         The columns that are in the names of the partitions, and not in the files.
     error : str or None
         The column with the reasons of rows without an answer.
+    answer : str or None
+        The column of which the nulls are counted.
     """
 
     storage: Storage
@@ -150,6 +152,7 @@ class PartitionedOutput:
     partition_by: tuple[str, ...]
     error: str | None = None
     written: list[Written] = field(default_factory=list)
+    answer: str | None = None
 
     def __post_init__(self) -> None:
         self._inside = pa.schema([one for one in self.schema if one.name not in self.partition_by])
@@ -194,8 +197,9 @@ class PartitionedOutput:
                 self._open.pop(next(iter(self._open))).close()
             named = dict(zip(self.partition_by, values, strict=True))
             output = Output(
-                self.storage, self._inside, self.constant, self.error, named, directory(named), self.written
-            )
+                self.storage, self._inside, self.constant, self.error, named, directory(named), self.written,
+                None if self.answer in self.partition_by else self.answer,
+            )  # fmt: skip
         self._open[values] = output
         return output
 
@@ -211,11 +215,18 @@ class PartitionedOutput:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is None:
-            self.close()
-            return
+            try:
+                self.close()
+            except BaseException:
+                self._discard()
+                raise
+        else:
+            self._discard()
+
+    def _discard(self) -> None:
         # each removes what all have written
         for output in [*self._open.values(), Output(self.storage, self._inside, {}, written=self.written)]:
-            output.__exit__(kind, *rest)
+            output.discard()
 
 
 def _descriptors() -> int:

@@ -1,6 +1,5 @@
 """What a job reads: its source at one version, how far that is, and what came since an earlier reading."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,9 @@ from sparkml_lifecycle.scoring import hadoop, log
 from sparkml_lifecycle.scoring.conf import JobConf
 from sparkml_lifecycle.scoring.memory import Read
 from sparkml_lifecycle.scoring.rules import Gained, SourceState, options_digest
-from sparkml_lifecycle.scoring.source import filtered, read_source
+from sparkml_lifecycle.scoring.source import BY_FILE, escaped, filtered, read_source
 from sparkml_lifecycle.spark import delta_reads
 
-# what Hadoop takes for a pattern
-_GLOB = re.compile(r"([\[\]{}*?\\])")
-_BY_FILE = ("parquet", "csv", "json", "orc")
 # with one of these the source is at a version already
 _TRAVEL = ("versionasof", "timestampasof")
 
@@ -50,7 +46,7 @@ def open_source(spark: Any, conf: JobConf) -> Reading:
     found = delta_reads(rows) if conf.source.format in ("delta", "table") else []
     if len(found) == 1 and found[0] is not None:
         return _delta(spark, conf, rows, *found[0])
-    if conf.source.format in _BY_FILE:
+    if conf.source.format in BY_FILE:
         return _by_file(spark, conf, rows)
     state = SourceState("", conf.source.path, Read(options=options_of(conf)), lambda read: Gained())
     return Reading(_where(rows, conf), state, lambda gained: rows)
@@ -61,9 +57,10 @@ def _where(rows: Any, conf: JobConf) -> Any:
 
 
 def options_of(conf: JobConf) -> str:
-    """The digest of what decides, beside the source, which rows come out and how."""
-    names = ("where", "keep", "output", "prefix", "result_type", "predict_fn", "params")
-    return options_digest({**{name: getattr(conf, name) for name in names}, "reader": conf.source.options})
+    """What decides, beside the source, which rows come out and how."""
+    names = ("where", "keep", "output", "prefix", "result_type", "predict_fn", "params", "on_error")
+    inside = {"source.options": conf.source.options, "target.partition_by": conf.target.partition_by}
+    return options_digest({**{name: getattr(conf, name) for name in names}, **inside})
 
 
 # -- Delta -------------------------------------------------------------------------------------------------------------------
@@ -94,16 +91,21 @@ def delta_gained(read_text: log.ReadText, read: Read, version: int) -> Gained:
     adds: dict[str, str] = {}
     dropped, rewrote = [], []
     arrived: set[str] = set()
+    gone: set[str] = set()
     for entry in entries:
         arrived.update(entry.arrived)
-        if entry.removed and (entry.added or arrived.intersection(entry.removed)):
+        gone.update((*entry.removed, *entry.moved))
+        # files that nobody has read yet may be replaced by others
+        old = [path for path in entry.removed if adds.pop(path, None) is None]
+        new = {log.path_of(add): add for add in entry.added}
+        # rows that were there before come back
+        back = entry.operation == "RESTORE" or not gone.isdisjoint(new)
+        if (old and (new or not arrived.isdisjoint(old))) or (new and back):
             rewrote.append(entry.version)
             continue
-        if entry.removed:
+        if old:
             dropped.append(entry.version)
-            for path in entry.removed:
-                adds.pop(path, None)
-        adds.update((log.path_of(add), add) for add in entry.added)
+        adds.update(new)
     return Gained(tuple(adds.values()), dropped=tuple(dropped), rewrote=tuple(rewrote), cleaned=cleaned)
 
 
@@ -111,7 +113,9 @@ def delta_gained(read_text: log.ReadText, read: Read, version: int) -> Gained:
 
 
 def _by_file(spark: Any, conf: JobConf, rows: Any) -> Reading:
-    now = hadoop.files_of(rows)
+    found = hadoop.files_of(rows)
+    path_of = file_keys(list(found))
+    now = {key: found[path] for key, path in path_of.items()}
     read = Read(files=now, options=options_of(conf))
     state = SourceState(uris.real(conf.source.path), conf.source.path, read, lambda before: files_gained(now, before))
 
@@ -120,9 +124,21 @@ def _by_file(spark: Any, conf: JobConf, rows: Any) -> Reading:
         if hadoop.kind(spark, conf.source.path) == "directory":
             # the columns that the directories' names hold
             reader = reader.option("basePath", uris.for_spark(conf.source.path))
-        return _where(reader.load([_GLOB.sub(r"\\\1", uris.for_spark(path)) for path in new.files]), conf)
+        return _where(reader.load([escaped(uris.for_spark(path_of[key])) for key in new.files]), conf)
 
     return Reading(_where(rows, conf), state, gained)
+
+
+def file_keys(paths: Sequence[str]) -> dict[str, str]:
+    """The name under which a job remembers each file: one, however its directory is spelled or linked; with the path to it."""
+    real: dict[str, str] = {}
+    found = {}
+    for path in paths:
+        directory, _, name = path.rpartition("/")
+        if "://" not in path and directory not in real:
+            real[directory] = uris.real(directory or "/").rstrip("/")
+        found[path if "://" in path else f"{real[directory]}/{name}"] = path
+    return found
 
 
 def files_gained(now: Mapping[str, Sequence[int]], before: Read) -> Gained:

@@ -93,6 +93,8 @@ class TargetState:
         What others have done to its rows since the job looked; None where the log does not say any more.
     has_foreign_rows : callable
         Whether it holds rows that this job did not write.
+    adopted_by : str or None
+        The job that goes on from this one's rows.
     """
 
     shown: str
@@ -102,6 +104,7 @@ class TargetState:
     others: Sequence[Memory]
     changes: Sequence[Entry] | None
     has_foreign_rows: Callable[[], bool]
+    adopted_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -195,14 +198,20 @@ def _known(conf: JobConf, target: TargetState) -> Memory:
         )
     if memory.counter == 0 or conf.accept or conf.redo:
         return memory
-    taken = [entry for entry in target.changes or () if entry.removed]
-    if taken or target.changes is None:
-        what = f"{_listed(taken)} took rows away from" if taken else "The log does not say any more what others did to"
+    if why := _disturbed(target):
         raise JobStopped(
-            f"{what} the target {target.shown!r} since the job {conf.job!r} last wrote to it. {_choice(conf)}, or accept: true leaves it "
+            f"{why} the target {target.shown!r} since the job {conf.job!r} last wrote to it. {_choice(conf)}, or accept: true leaves it "
             "as it is and goes on with what is new."
         )
     return memory
+
+
+def _disturbed(target: TargetState) -> str:
+    """What others did to the target that matters, as the beginning of a sentence; empty where it is as it was."""
+    taken = [entry for entry in target.changes or () if entry.removed]
+    if taken:
+        return f"{_listed(taken)} took rows away from"
+    return "The log does not say any more what others did to" if target.changes is None else ""
 
 
 def _choice(conf: JobConf) -> str:
@@ -214,10 +223,9 @@ def _listed(taken: Sequence[Entry]) -> str:
 
 
 def _check_adopted(conf: JobConf, target: TargetState) -> None:
-    by = next((one.job for one in target.others if conf.job in one.adopted), None)
-    if by is not None and not conf.alongside:
+    if target.adopted_by is not None and not conf.alongside:
         raise JobStopped(
-            f"The job {by!r} has adopted the rows that {conf.job!r} wrote to {target.shown!r} and goes on from there. Run that one, or say "
+            f"The job {target.adopted_by!r} has adopted the rows that {conf.job!r} wrote to {target.shown!r} and goes on from there. Run that one, or say "
             "alongside: true to write rows of both."
         )
 
@@ -251,12 +259,24 @@ def _incremental(
     read = memory.sources.get(source.id)
     if read is None:
         return _another_source(conf, source, target, memory)
-    if read.options != source.now.options and not conf.accept:
+    other = ", ".join(f"{name}:" for name in _differing(read.options, source.now.options))
+    if other and not conf.accept:
         raise JobStopped(
-            f"The job {conf.job!r} has scored {source.shown!r} with another where:, keep:, output or other options so far. Choose: put them back; "
-            f"{REDO}; accept: true goes on with the new ones from here."
+            f"The job {conf.job!r} has scored {source.shown!r} with another {other} so far. Choose: put back what it was; "
+            f"{REDO}; accept: true goes on with the new one from here."
         )
-    return _since(conf, model_digest, source, memory, read)
+    decision = _since(conf, model_digest, source, memory, read)
+    if not conf.accept:
+        return decision
+    passed = [
+        f"{why} the target" if (why := _disturbed(target)) else "",
+        _passed_over(source, read, decision.gained),
+        f"{other} differs from what earlier rows were scored with" if other else "",
+    ]
+    accepted = [f"accepted: {one.rstrip('.')}" for one in passed if one] or [
+        "accept: true had nothing to accept; leave it out"
+    ]
+    return replace(decision, notes=(*accepted, *decision.notes))
 
 
 def _first(conf: JobConf, source: SourceState, target: TargetState, memory: Memory) -> Decision:
@@ -299,7 +319,11 @@ def _since(conf: JobConf, model_digest: str, source: SourceState, memory: Memory
         )
     gained = source.gained(read)
     if not conf.accept:
-        _check_gained(conf, source, read, gained)
+        why = _passed_over(source, read, gained)
+        if why:
+            raise JobStopped(
+                f"{why} Choose: {REDO}; accept: true leaves those as they were scored and goes on with what came new."
+            )
     notes = []
     if gained.dropped:
         notes.append(
@@ -308,7 +332,7 @@ def _since(conf: JobConf, model_digest: str, source: SourceState, memory: Memory
     old = sum(count for digest, count in memory.rows.items() if digest != model_digest)
     if old:
         notes.append(
-            f"{old:,} rows in the target are from older versions of the model; mode: overwrite scores them again"
+            f"{old:,} rows in the target are from other versions of the model; mode: overwrite scores them again"
         )
     if gained.is_empty and not conf.accept and not conf.adopt:
         since = f" since version {read.version}" if read.version is not None else ""
@@ -316,25 +340,36 @@ def _since(conf: JobConf, model_digest: str, source: SourceState, memory: Memory
     return Decision("nothing" if gained.is_empty else "gained", False, memory, gained, notes=tuple(notes))
 
 
-def _check_gained(conf: JobConf, source: SourceState, read: Read, gained: Gained) -> None:
+def _passed_over(source: SourceState, read: Read, gained: Gained | None) -> str:
+    """What of a source's changes cannot be told apart from new rows; empty where nothing."""
+    if gained is None:
+        return ""
     if gained.cleaned is not None:
-        why = f"What the source {source.shown!r} gained since version {read.version} is not known: its log was cleaned up to version {gained.cleaned}."
-    elif gained.rewrote:
-        some = ", ".join(map(str, gained.rewrote[:5]))
-        why = f"Rows of the source {source.shown!r} were rewritten in its versions {some}, and which are new cannot be told."
-    elif gained.changed:
+        return f"What the source {source.shown!r} gained since version {read.version} is not known: its log was cleaned up to version {gained.cleaned}."
+    if gained.rewrote:
+        some = f"version{'s' * (len(gained.rewrote) > 1)} {', '.join(map(str, gained.rewrote[:5]))}"
+        return f"Rows of the source {source.shown!r} were rewritten in its {some}, and which are new cannot be told."
+    if gained.changed:
         some = ", ".join(gained.changed[:3])
-        why = f"Files of the source {source.shown!r} are not as they were when they were scored: {some}."
-    else:
-        return
-    raise JobStopped(
-        f"{why} Choose: {REDO}; accept: true leaves those as they were scored and goes on with what came new."
-    )
+        return f"Files of the source {source.shown!r} are not as they were when they were scored: {some}."
+    return ""
 
 
 def options_digest(content: Mapping[str, Any]) -> str:
-    """A short digest of the options that decide which rows come out, and how."""
+    """The options that decide which rows come out, and how, as ``name:digest`` of each that is set."""
     import hashlib
     import json
 
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    def digest(value: Any) -> str:
+        return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    return " ".join(f"{name}:{digest(value)}" for name, value in sorted(content.items()) if value not in (None, "", {}))
+
+
+# rows that are added may be laid out in another way than those before
+_OF_A_COMMIT = {"on_error", "target.partition_by"}
+
+
+def _differing(before: str, now: str) -> list[str]:
+    """The options of which the values differ, or which only one has."""
+    return sorted({one.rpartition(":")[0] for one in {*before.split()} ^ {*now.split()}} - _OF_A_COMMIT)

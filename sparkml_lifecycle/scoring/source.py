@@ -11,6 +11,9 @@ from sparkml_lifecycle.model.signature import Signature, from_spark_schema
 from sparkml_lifecycle.scoring import hadoop
 from sparkml_lifecycle.scoring.conf import Source
 
+BY_FILE = ("parquet", "csv", "json", "orc")
+# what Hadoop takes for a pattern
+_GLOB = re.compile(r"([\[\]{}*?\\])")
 _UNKNOWN_COLUMN = re.compile(r"UNRESOLVED_COLUMN.* with name `([^`.]+)` cannot be resolved")
 
 
@@ -31,17 +34,31 @@ def read_source(spark: Any, source: Source, version: int | None = None) -> Any:
             f"The source {source.path!r} is a Delta table, and source.format is {source.format!r}: that would read the rows of "
             "files that were removed too. Use format: delta."
         )
+    place = source.path if source.format in ("table", "sql") else uris.for_spark(source.path)
+    if source.format in BY_FILE and hadoop.kind(spark, source.path) != "nothing":
+        # what is there by this very name is no pattern
+        place = escaped(place)
     pinned = {} if version is None else {"versionAsOf": str(version)}
     try:
         if source.format == "table":
             return spark.read.options(**pinned).table(source.path)
         if source.format == "sql":
             return spark.sql(source.path)
-        return spark.read.format(source.format).options(**source.options, **pinned).load(uris.for_spark(source.path))
+        return spark.read.format(source.format).options(**source.options, **pinned).load(place)
     except AnalysisException as error:
         if source.format == "sql":
             raise InvalidInput(f"The source {source.path!r} (sql) cannot be run: {reason(error)}.") from error
+        if "NANOS" in str(error):
+            raise InvalidInput(
+                f"The source {source.path!r} has times in nanoseconds, which Spark does not read. Write them in microseconds, in pandas "
+                "to_parquet(..., coerce_timestamps='us', allow_truncated_timestamps=True), or leave such columns out with keep:."
+            ) from error
         raise NotFound(f"The source {source.path!r} ({source.format}) cannot be read: {reason(error)}.") from error
+
+
+def escaped(path: str) -> str:
+    """A path of which every character stands for itself."""
+    return _GLOB.sub(r"\\\1", path)
 
 
 def filtered(rows: Any, condition: str) -> Any:
@@ -81,7 +98,14 @@ def check_columns(rows: Any, model: PyFuncModel) -> None:
 
 def check_schema(found: Any, model: PyFuncModel) -> None:
     """As :func:`check_columns`, for the columns of an Arrow schema."""
-    batch.check_schema(found, model.signature or Signature())
+    try:
+        batch.check_schema(found, model.signature or Signature())
+    except SchemaError as error:
+        if "_c0" not in found.names or "_c0" in (model.input_names or ()):
+            raise
+        raise SchemaError(
+            f"{error} A CSV file's first line has the names with source.options: {{header: true, inferSchema: true}}."
+        ) from None
     missing = [name for name in model.input_names or [] if name not in found.names]
     if model.signature is None and missing:
         raise SchemaError(f"The columns {', '.join(missing)} are missing. Found: {', '.join(found.names)}.")

@@ -140,6 +140,11 @@ def score_table(
     >>> report.pace                                                                                       # doctest: +SKIP
     '336,776 rows in 2.1 s'
     """
+    if hasattr(source, "sparkSession"):
+        raise InvalidInput(
+            "score_table(spark, model, source, target): source is a path, found a DataFrame. For its rows: "
+            "scoring.score(df, model).write…, or source={'path': 'select …', 'format': 'sql'}."
+        )
     content = {"model": os.fspath(model), "source": _place(source), "target": _place(target), "mode": mode, "job": job}
     conf = check({**content, **options}, "score_table(...)")
     return run_job(spark, conf, client or LifecycleClient(conf.tracking_uri), progress=progress)

@@ -6,6 +6,7 @@ to the next in a reused worker. What is pickled to it are strings and frozen dat
 
 import ctypes
 import gc
+import os
 import sys
 import threading
 from collections import OrderedDict
@@ -100,6 +101,7 @@ def model_of(reference: ModelReference) -> PyFuncModel:
         while len(_cache) >= max(reference.cache_size, 1):
             _cache.popitem(last=False)
         gc.collect()
+        _hold_gpus()
         model = read(_directory_of(reference), allow_code=reference.allow_code, warn=False, hide_errors=True)
         model.limit_threads(_task_cpus() or 1)
         _hold_native_threads()
@@ -136,6 +138,18 @@ def _task_cpus() -> int | None:
 
     task = TaskContext.get()
     return task.cpus() if task is not None else None
+
+
+def _hold_gpus() -> None:
+    """Show a framework the GPUs that Spark gave to this task and no others, before it is loaded: all tasks of a host would take the first."""
+    if "pyspark" not in sys.modules:
+        return
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    given = task.resources().get("gpu") if task is not None else None
+    if given is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(given.addresses)
 
 
 def _hold_native_threads() -> None:

@@ -33,14 +33,19 @@ class StoredFile:
     is_dir : bool
     size : int or None
         Bytes; None for a directory.
-    modified : float
-        Seconds since 1970; 0 where the storage does not say.
+    modified_ns : int
+        Nanoseconds since 1970; 0 where the storage does not say.
     """
 
     path: str
     is_dir: bool
     size: int | None
-    modified: float = 0.0
+    modified_ns: int = 0
+
+    @property
+    def modified(self) -> float:
+        """Seconds since 1970."""
+        return self.modified_ns / 1e9
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,7 @@ class Storage:
             info = files.get_file_info(place)
         if info.type == FileType.NotFound:
             return None
-        return StoredFile(path, info.type == FileType.Directory, info.size, (info.mtime_ns or 0) / 1e9)
+        return StoredFile(path, info.type == FileType.Directory, info.size, info.mtime_ns or 0)
 
     def list(self, path: str = "", recursive: bool = False) -> list[StoredFile]:
         """What lies directly (or anywhere) below ``path``, sorted by path; empty where nothing is there."""
@@ -186,7 +191,7 @@ class Storage:
             with explained("list", self._shown(path)):
                 found = filesystem.listed(files, place, recursive)
             listed = [
-                StoredFile(info.path[start:], info.type == FileType.Directory, info.size, (info.mtime_ns or 0) / 1e9)
+                StoredFile(info.path[start:], info.type == FileType.Directory, info.size, info.mtime_ns or 0)
                 for info in found
             ]
         except UnicodeDecodeError as error:

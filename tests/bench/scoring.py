@@ -3,7 +3,7 @@
 ``make bench-scoring`` prints the table; ``python -m tests.bench.scoring linear xgboost --rows 2000000`` only some of it. The
 source is a Delta table of flights with their weather in 64 files. Every way runs in a warm process of its own, and the
 repeats of all are interleaved; each figure is the median (smallest to largest). All of them write the same columns: an
-identifier, the answer and the stamps. *At its best* is with Unix sockets, batches of 100,000 rows and without columnar input.
+identifier, the answer and the stamps, and as many rows of them. *At its best* is with Unix sockets, batches of 100,000 rows and without columnar input.
 The *limit* is two warm bare processes with pyarrow and the framework that write with the encodings of ours.
 """
 
@@ -50,7 +50,17 @@ def measured(job, source, folder, repeats, only=None):
         for way in ways.values():
             way.close()
         shutil.rmtree(work, ignore_errors=True)
+    for name, runs in found.items():
+        wrong = {one["written"] for one in runs if one["written"]} - {one.get("rows", _rows_of(found)) for one in runs}
+        if wrong:
+            print(f"  {job}, {name} wrote {', '.join(map(str, wrong))} rows, which are not the source's", flush=True)
+            runs.clear()
     return found
+
+
+def _rows_of(found):
+    """How many rows our job says that it has scored."""
+    return next((one["rows"] for runs in found.values() for one in runs if "engine" in one), None)
 
 
 def shown(figures, digits=2):
@@ -64,7 +74,7 @@ def figures_of(job, found, rows, tasks):
     """By way: millions of rows a second, or milliseconds a task."""
     if job == "tiny":
         return {name: [one["seconds"] * 1000 / tasks for one in runs] for name, runs in found.items()}
-    return {name: [rows / one["seconds"] / 1e6 for one in runs] for name, runs in found.items()}
+    return {name: [one.get("rows", rows) / one["seconds"] / 1e6 for one in runs] for name, runs in found.items()}
 
 
 def row_of(job, figures):
@@ -86,7 +96,7 @@ def profile(job, source, folder):
     import time
 
     from sparkml_lifecycle import package
-    from sparkml_lifecycle.scoring import direct
+    from sparkml_lifecycle.scoring import direct, formats
     from sparkml_lifecycle.scoring.failures import Failures
     from sparkml_lifecycle.scoring.output import Output
 
@@ -111,7 +121,7 @@ def profile(job, source, folder):
     with Output(direct.open_storage(str(out)), plan.target, plan.constant) as output:
         write = timed("write", output.write)
         for path in scoring_data.paths_of(source):
-            batches = direct._read(plan, direct.Piece(path.removeprefix("file://"), 1))
+            batches = formats.read(direct.Piece(path.removeprefix("file://"), 1), "parquet", {}, plan.source)
             following = timed("read", lambda batches=batches: next(batches, None))
             while (rows := following()) is not None:
                 write(predicted(model, plan, rows, failures), rows.num_rows)

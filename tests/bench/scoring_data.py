@@ -132,7 +132,7 @@ def _h2o(folder, frame):
     model = H2OGradientBoostingEstimator(ntrees=100, max_depth=5, seed=1)
     known = h2o.H2OFrame(frame[[*NUMBERS, flights.TARGET]].sample(50_000, random_state=1))
     model.train(x=NUMBERS, y=flights.TARGET, training_frame=known)
-    _save(folder, "h2o", model, frame)
+    _save(folder, "h2o", model, frame, "h2o")
     h2o.cluster().shutdown()
 
 

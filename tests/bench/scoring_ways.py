@@ -139,6 +139,17 @@ def mlflow(way):
     def made(job, source, folder):
         import mlflow.pyfunc
 
+        if job == "h2o":
+            import h2o
+            import pyarrow.parquet as pq
+
+            # its workers send every batch to this server as CSV, which takes minutes for a million rows
+            h2o.init(nthreads=2, max_mem_size="2G", verbose=False)
+            source = part_of(source, folder, 1)
+            files = (path.removeprefix("file://") for path in paths_of(source))
+            rows = {"rows": sum(pq.read_metadata(file).num_rows for file in files)}
+        else:
+            rows = {}
         spark = session(way)
         model = str(folder / f"theirs-{job}")
         udf = mlflow.pyfunc.spark_udf(spark, model, "double", env_manager="local")
@@ -147,6 +158,7 @@ def mlflow(way):
             frame = spark.read.format("delta").load(str(source))
             answered = frame.withColumn("prediction", udf(*columns_of(job)))
             _stamped(answered).write.format("delta").mode("overwrite").save(target)
+            return rows
 
         return work
 
@@ -309,10 +321,40 @@ def limit(job, source, folder):
     def work(target):
         for number, one in enumerate(halves):
             one.begin(f"{target}/{number}")
+        written = 0
         for one in halves:
             found = one.end()
             if found is None or "error" in found:
                 raise RuntimeError(f"a bare process failed: {found}")
+            written += found["written"]
+        return {"written": written}
+
+    return work
+
+
+def genmodel(job, source, folder):
+    """genmodel's own loop in Java, two threads, over rows that are in memory: nothing is read, written or stamped."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from sparkml_lifecycle.flavors.genmodel import GENMODEL, MOJO
+
+    columns, table = columns_of(job), pq.read_table(paths_of(source)[0].removeprefix("file://"))
+    rows = Path(folder) / f"rows-{os.getpid()}.bin"
+    np.concatenate([table[name].to_numpy() for name in columns]).tofile(rows)
+    mojo, jar = (next((folder / "ours-h2o").rglob(name)) for name in (MOJO, GENMODEL))
+    program = str(Path(__file__).with_name("Genmodel.java"))
+    running = subprocess.Popen(
+        ["java", "-cp", str(jar), program, str(mojo), str(rows), ",".join(columns)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def work(target):
+        print(file=running.stdin, flush=True)
+        line = running.stdout.readline()
+        if not line:
+            raise RuntimeError("Genmodel.java ended")
+        return {"seconds": float(line.split()[0]), "rows": table.num_rows}
 
     return work
 
@@ -377,7 +419,7 @@ def peers():
     root = Path(__file__).parents[2]
     pins = dict(line.split("==") for line in (root / "conf/constraints.txt").read_text().splitlines() if "==" in line)
     # a model needs the library that has saved it, and Spark is to be the same
-    asked = [f"{name}=={pins[name]}" for name in ("mlflow", "pyspark", "scikit-learn", "xgboost", "duckdb")]
+    asked = [f"{name}=={pins[name]}" for name in ("mlflow", "pyspark", "scikit-learn", "xgboost", "h2o", "duckdb")]
     asked += ["polars", "deltalake"]
     place = _CACHE / f"peers-{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:12]}"
     if not place.exists():
@@ -434,7 +476,7 @@ def polars(job, source, folder):
 WAYS = {
     "ours": ours, "MLflow as it comes": mlflow("plain"), "MLflow at its best": mlflow("best"),
     "mapInArrow as it comes": by_hand("plain"), "mapInArrow at its best": by_hand("best"),
-    "limit": limit, "DuckDB": duckdb, "Polars": polars,
+    "limit": limit, "genmodel in Java": genmodel, "DuckDB": duckdb, "Polars": polars,
     "ours, column": column("ours"), "MLflow, column": column("mlflow"), "arrow_udf by hand": column("arrow"), "pandas_udf by hand": column("pandas"),
     "an arrow_udf that does nothing": column("nothing"),
     "ours, local[2]": tiny("ours", "local[2]"), "MLflow, local[2]": tiny("mlflow", "local[2]"),
@@ -446,8 +488,14 @@ JOBS = {
     "linear": [*_ALL, "DuckDB", "Polars"],
     "xgboost": _ALL,
     "onehot": _ALL,
-    # MLflow's flavor sends every batch through an H2O server as CSV: `make bench-udf` has its figure
-    "h2o": ["ours", "mapInArrow as it comes", "mapInArrow at its best", "limit"],
+    "h2o": [
+        "ours",
+        "MLflow as it comes",
+        "mapInArrow as it comes",
+        "mapInArrow at its best",
+        "limit",
+        "genmodel in Java",
+    ],
     "dataframe": ["ours", "mapInArrow as it comes", "mapInArrow at its best"],
     "column": [
         "ours, column",
@@ -520,8 +568,22 @@ def serve(work, warm=lambda target: None):
             found = work(target) or {}
         except Exception as error:
             found = {"error": f"{type(error).__name__}: {error}"[:500]}
-        print("FOUND", json.dumps({"seconds": time.perf_counter() - began, **found}), flush=True)
+        seconds = time.perf_counter() - began
+        print("FOUND", json.dumps({"seconds": seconds, "written": _rows_in(target), **found}), flush=True)
         _remove(target)
+
+
+def _rows_in(target):
+    """How many rows are in the files that were written; 0 for a way that writes none."""
+    import pyarrow.parquet as pq
+
+    place = Path(target)
+    files = (
+        [Path(f"{target}.parquet")]
+        if not place.exists()
+        else [one for one in place.glob("**/*.parquet") if "_delta_log" not in one.parts]
+    )
+    return sum(pq.read_metadata(one).num_rows for one in files if one.exists())
 
 
 def _remove(target):

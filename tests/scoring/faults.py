@@ -52,6 +52,7 @@ def harmful(folder):
 
     def predict(frame):
         import os
+        import resource
         import signal
         import time
         from pathlib import Path
@@ -75,6 +76,9 @@ def harmful(folder):
                 if what == "kill the driver":
                     os.kill(int(Path(f"{folder}/driver").read_text()), signal.SIGKILL)
                     time.sleep(60)
+                if what == "fill the disk":
+                    # the system refuses what goes beyond, as it does on a full disk
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
                 if what == "raise":
                     raise RuntimeError("once")
                 if what == "wait a little":

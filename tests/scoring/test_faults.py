@@ -49,6 +49,21 @@ def test_a_worker_that_is_killed_without_spark_is_told_and_leaves_nothing(folder
     assert faults.wrong_rows(folder) == []
 
 
+def test_a_full_disk_without_spark_is_told_and_leaves_nothing(folder):
+    check_full(folder, "local")
+
+
+def check_full(folder, engine):
+    """The job that fills the disk fails in a line, and the next one does it all."""
+    (folder / "harm").write_text("fill the disk")
+    done = faults.started("driver", folder, engine, "")
+    assert "failed and committed nothing" in done.stderr.splitlines()[-1], done.stderr[-2000:]
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert not (folder / "target/_delta_log").exists()
+    assert faults.started("driver", folder, engine, "").returncode == 0
+    assert faults.wrong_rows(folder) == []
+
+
 DELETED = ["direct:delete the source"]
 
 

@@ -175,8 +175,8 @@ def rows_that_were_rewritten_stop_it(s):
     s.add(2)
     s.delete("id = 0")
     s.add(1)
-    s.stops("rewritten in its versions 2.*redo: true.*accept: true")
-    s.run(rows=3, total=6, accept=True)
+    s.stops("rewritten in its version 2, .*redo: true.*accept: true")
+    s.run(rows=3, total=6, accept=True, says="accepted: Rows of the source")
     s.run(rows=0, total=6)
     s.add(1)
     s.run(rows=1, total=7)
@@ -197,7 +197,7 @@ def a_log_that_was_cleaned_stops_it(s):
     s.add(2)
     s.clean_log()
     s.stops("since version 0 is not known: its log was cleaned up to version 1")
-    s.run(rows=2, total=5, accept=True)
+    s.run(rows=2, total=5, accept=True, says="accepted: What the source")
     s.run(rows=0, total=5)
 
 
@@ -225,8 +225,8 @@ def other_options_stop_it(s):
     s.add(3)
     s.run(rows=3, total=3)
     s.add(3)
-    s.stops("another where:, keep:, output or other options", engine="auto", where="id > 3")
-    s.run(rows=2, total=5, engine="auto", where="id > 3", accept=True)
+    s.stops("with another where: so far", engine="auto", where="id > 3")
+    s.run(rows=2, total=5, engine="auto", where="id > 3", accept=True, says="accepted: where: differs from")
     s.stops("another where:")
     s.run(rows=0, total=5, engine="auto", where="id > 3")
 
@@ -239,7 +239,7 @@ def a_new_model_applies_to_new_rows(s):
         rows=2,
         total=5,
         model="newer",
-        says="3 rows in the target are from older versions of the model; mode: overwrite",
+        says="3 rows in the target are from other versions of the model; mode: overwrite",
     )
     s.run(rows=5, total=5, model="newer", mode="overwrite")
     s.add(1)
@@ -255,7 +255,7 @@ def files_go_by_path_size_and_time(s):
     s.add_file("a.parquet", 4)
     s.stops("are not as they were when they were scored: .*a.parquet", source=parquet(s))
     s.add_file("c.parquet", 1)
-    s.run(rows=1, total=6, source=parquet(s), accept=True)
+    s.run(rows=1, total=6, source=parquet(s), accept=True, says="accepted: Files of the source")
     s.run(rows=0, total=6, source=parquet(s))
 
 
@@ -388,7 +388,7 @@ def rows_deleted_from_the_target_stop_it_until_accepted(s):
     s.delete("id = 1", "target")
     s.add(2)
     s.stops("took rows away")
-    s.run(rows=2, total=4, accept=True)
+    s.run(rows=2, total=4, accept=True, says="took rows away from the target")
     s.run(rows=0, total=4)
 
 
@@ -433,7 +433,22 @@ def another_jobs_rows_of_the_source_are_adopted(s):
     s.run(rows=0, total=5, job="b", adopt="a")
     s.run(rows=0, total=5, job="b")
     s.stops("The job 'b' has adopted the rows", job="a")
+    s.forget("b")
+    s.stops("The job 'b' has adopted the rows", job="a")
+    s.run(rows=0, total=5, job="b")
     s.run(rows=5, total=5, job="b", mode="overwrite")
+
+
+def other_jobs_are_known_when_all_memories_are_lost(s):
+    s.add(3)
+    s.run(rows=3, total=3, job="a")
+    s.add(2)
+    s.run(rows=2, total=5, job="b", adopt="a")
+    s.add(1)
+    shutil.rmtree(s.target / "_sparkml")
+    s.stops("The job 'b' has adopted the rows", job="a")
+    s.stops("written by the job 'b'. Choose: adopt: b ", job="c")
+    s.run(rows=1, total=6, job="b")
 
 
 # -- the memory file -------------------------------------------------------------------------------------------------------
@@ -519,6 +534,7 @@ WITHOUT_SPARK = (
     a_log_that_was_cleaned_stops_it, another_source_stops_it, files_go_by_path_size_and_time,
     an_overwrite_is_left_out_only_if_nothing_changed, an_overwrite_does_not_erase_what_others_wrote,
     a_batch_is_written_once_in_any_order, a_restored_target_stops_it, another_jobs_rows_of_the_source_are_adopted,
+    other_jobs_are_known_when_all_memories_are_lost,
     a_memory_that_is_lost_with_the_log_stops_it,
 )  # fmt: skip
 
@@ -538,6 +554,33 @@ def test_jobs(spark, tmp_path, models, rule):
 @pytest.mark.parametrize("rule", BY_SPARK, ids=lambda rule: rule.__name__)
 def test_jobs_that_spark_commits(spark, tmp_path, models, rule):
     rule(Scene(spark, tmp_path, models, "column"))
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("engine", ["dataframe", "column"])
+def test_a_source_with_renamed_columns_and_deletion_vectors(spark, tmp_path, models, engine):
+    s = Scene(spark, tmp_path, models, engine)
+    features = "'delta.columnMapping.mode' = 'name', 'delta.enableDeletionVectors' = 'true'"
+    spark.sql(
+        f"create table delta.`{s.source}` (a double, b double, key bigint) using delta tblproperties ({features})"
+    )
+
+    def insert(count):
+        spark.sql(f"insert into delta.`{s.source}` select 1.0, 2.0, id from range({s.next}, {s.next + count}, 1, 1)")
+        s.next += count
+
+    insert(3)
+    spark.sql(f"alter table delta.`{s.source}` rename column key to id")
+    s.run(rows=3, total=3)
+    insert(2)
+    s.run(rows=2, total=5)
+    s.run(rows=0, total=5, says="no new rows")
+    spark.sql(f"delete from delta.`{s.source}` where id = 1")
+    assert list(s.source.glob("deletion_vector*.bin"))
+    s.stops("were rewritten in its version 4, .*redo: true")
+    s.run(rows=4, total=4, redo=True)
+    insert(1)
+    s.run(rows=1, total=5)
 
 
 @pytest.mark.spark

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests.scoring import faults
-from tests.scoring.test_faults import DELETED, check_cluster, killed_and_run_again
+from tests.scoring.test_faults import DELETED, check_cluster, check_full, killed_and_run_again
+from tests.scoring.test_large import check_shipped
 
 ENGINES = ("direct", "dataframe", "column")
 HARMS = ("kill the worker", "kill the executor", "raise")
@@ -54,3 +55,12 @@ def test_each_harm_on_a_local_cluster_and_on_a_standalone_master(folder):
     faults.make_source(folder)
     with faults.standalone(folder) as url:
         check_cluster(folder, url, [*RETRIED, *TWINS, *DELETED])
+
+
+@pytest.mark.parametrize("engine", ["direct", "dataframe"])
+def test_a_full_disk_is_told_and_leaves_nothing(folder, engine):
+    check_full(folder, engine)
+
+
+def test_a_model_of_a_gigabyte_is_shipped_once_to_an_executor_and_loaded_once_by_a_worker(tmp_path):
+    check_shipped(tmp_path, 1024, *ENGINES)
