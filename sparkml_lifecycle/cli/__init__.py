@@ -27,8 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except LifecycleError as error:
         if "--debug" in given:
             raise
-        print(f"sparkml: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        if isinstance(error, ConfigError):
+            print(f"sparkml: {error}", file=sys.stderr)
+            sys.exit(2)
+        sys.exit(f"sparkml: {error}")
 
 
 def app() -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import Conflict, SchemaError, StorageError
+from sparkml_lifecycle.model import types
 from sparkml_lifecycle.scoring import log
 from sparkml_lifecycle.scoring.layout import check_appends
 from sparkml_lifecycle.scoring.output import Written, as_actions
@@ -249,11 +250,22 @@ class Target:
         there = pa.schema(self.handle.schema().to_arrow())
         if not merge:
             check_appends(there.names, schema.names, self.storage.uri)
-        odd = [one.name for one in schema if one.name in there.names and there.field(one.name).type != one.type]
-        if odd:
+        spelled = {name.lower(): name for name in there.names}
+        other = [one.name for one in schema if one.name not in there.names and one.name.lower() in spelled]
+        if other:
+            named = ", ".join(f"{name} (there {spelled[name.lower()]})" for name in other)
             raise SchemaError(
-                f"The columns {', '.join(odd)} of the batch have other types than in the table at {self.storage.uri!r}. "
-                "Cast them in the source, or change keep:."
+                f"Columns of the batch differ by their capitals alone from those of {self.storage.uri!r}: {named}."
+            )
+        odd = [one for one in schema if one.name in there.names and there.field(one.name).type != one.type]
+        if odd:
+            named = ", ".join(
+                f"{one.name} ({types.describe(one.type)}, there {types.describe(there.field(one.name).type)})"
+                for one in odd
+            )
+            raise SchemaError(
+                f"Columns of the batch have other types than in the table at {self.storage.uri!r}: {named}. Cast them in the source "
+                "(source.format: sql), or change keep:."
             )
         new = [one for one in schema if one.name not in there.names]
         if not new:

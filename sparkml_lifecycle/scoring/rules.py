@@ -326,9 +326,7 @@ def _since(conf: JobConf, model_digest: str, source: SourceState, memory: Memory
             )
     notes = []
     if gained.dropped:
-        notes.append(
-            f"versions {', '.join(map(str, gained.dropped))} of the source only took rows away; their predictions stay"
-        )
+        notes.append(f"{_versions(gained.dropped)} of the source only took rows away; their predictions stay")
     old = sum(count for digest, count in memory.rows.items() if digest != model_digest)
     if old:
         notes.append(
@@ -347,12 +345,15 @@ def _passed_over(source: SourceState, read: Read, gained: Gained | None) -> str:
     if gained.cleaned is not None:
         return f"What the source {source.shown!r} gained since version {read.version} is not known: its log was cleaned up to version {gained.cleaned}."
     if gained.rewrote:
-        some = f"version{'s' * (len(gained.rewrote) > 1)} {', '.join(map(str, gained.rewrote[:5]))}"
-        return f"Rows of the source {source.shown!r} were rewritten in its {some}, and which are new cannot be told."
+        return f"Rows of the source {source.shown!r} were rewritten in its {_versions(gained.rewrote[:5])}, and which are new cannot be told."
     if gained.changed:
         some = ", ".join(gained.changed[:3])
         return f"Files of the source {source.shown!r} are not as they were when they were scored: {some}."
     return ""
+
+
+def _versions(some: Sequence[int]) -> str:
+    return f"version{'s' * (len(some) > 1)} {', '.join(map(str, some))}"
 
 
 def options_digest(content: Mapping[str, Any]) -> str:

@@ -467,6 +467,22 @@ def test_columns_that_cannot_be(job, tmp_path, options, says):
         job(**options)
 
 
+@pytest.mark.parametrize(
+    ("later", "says"),
+    [
+        (rows(2).rename_columns(["ID", "x"]), r"differ by their capitals alone .*ID \(there id\)"),
+        (rows(2).set_column(0, "id", pa.array(["2"])), r"other types .*id \(string, there bigint\)"),
+    ],
+)
+def test_a_batch_of_other_columns_is_told(job, tmp_path, later, says):
+    add(tmp_path / "source", 1)
+    job(mode="append", batch="1", keep=None)
+    write_deltalake(str(tmp_path / "later"), later)
+    with pytest.raises(errors.SchemaError, match=says):
+        job(tmp_path / "later", mode="append", batch="2")
+    assert ids(tmp_path / "target") == [1]
+
+
 def test_a_dataframe_for_a_path_is_told(spark, model):
     with pytest.raises(errors.InvalidInput, match="source is a path, found a DataFrame"):
         scoring.score_table(spark, model, spark.range(1), "/nowhere")

@@ -123,7 +123,7 @@ ml.log_metric("late", 3.0, run_id=run.info.run_id)
 def test_a_directory_made_read_only_is_said_and_tried_again(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
-    for path in (tmp_path, *tmp_path.parents[:2], home):
+    for path in (tmp_path, *tmp_path.parents[:3], home):
         path.chmod(0o777)
     uri = str(home / "lake")
     environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)}
