@@ -16,8 +16,8 @@ from sparkml_lifecycle.storage import open_storage
 
 # a batch has so many rows, or fewer that are together so large
 _BATCH, _BATCH_BYTES = 131_072, 32 * 2**20
-# what is read ahead of all columns of a Parquet file together
-_AHEAD, _LEAST_AHEAD = 16 * 2**20, 2**16
+# what is read ahead of all columns of a Parquet file together, where its row groups are larger than some that are read whole
+_AHEAD, _LEAST_AHEAD, _WHOLE = 16 * 2**20, 2**16, 32 * 2**20
 # a file of lines is read in parts of some size that end with a line
 _LINES = 16 * 2**20
 
@@ -90,24 +90,28 @@ def _cast(array: pa.Array, wanted: pa.Field, path: str) -> pa.Array:
 def _parquet(piece: Piece, options: Mapping[str, str], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     filesystem, place = open_storage(piece.path).arrow()
     with filesystem.open_input_file(place) as opened:
-        # without a buffer the whole of a row group would be read at once
-        ahead = max(_AHEAD // max(len(wanted), 1), _LEAST_AHEAD)
-        file = pq.ParquetFile(opened, coerce_int96_timestamp_unit="us", pre_buffer=False, buffer_size=ahead)
-        there = [name for name in file.schema_arrow.names if name not in piece.values]
+        metadata = pq.read_metadata(opened)
+        there = [name for name in metadata.schema.to_arrow_schema().names if name not in piece.values]
         columns = list(_places(there, wanted.names, piece.path).values())
-        groups = range(*piece.groups) if piece.groups else range(file.metadata.num_row_groups)
-        rows = _batch_rows(file.metadata, groups, columns)
-        yield from file.iter_batches(rows, row_groups=list(groups), columns=columns, use_threads=False)
+        groups = range(*piece.groups) if piece.groups else range(metadata.num_row_groups)
+        rows, size = max(
+            (_weight(metadata.row_group(number), columns) for number in groups), default=(0, 0), key=lambda one: one[1]
+        )
+        # without a buffer the whole of a row group is read at once
+        ahead = max(_AHEAD // max(len(columns), 1), _LEAST_AHEAD) if size > _WHOLE else 0
+        file = pq.ParquetFile(
+            opened, metadata=metadata, coerce_int96_timestamp_unit="us", pre_buffer=False, buffer_size=ahead
+        )
+        most = max(1, min(_BATCH, _BATCH_BYTES * rows // max(size, 1))) if rows else _BATCH
+        yield from file.iter_batches(most, row_groups=list(groups), columns=columns, use_threads=False)
 
 
-def _batch_rows(metadata: pq.FileMetaData, groups: range, columns: Sequence[str]) -> int:
-    """How many rows a batch has, by how large they are in the largest of the row groups."""
-    largest = max(map(metadata.row_group, groups), key=lambda group: group.total_byte_size, default=None)
-    if largest is None or not largest.num_rows:
-        return _BATCH
-    chunks = (largest.column(number) for number in range(largest.num_columns))
+def _weight(group: pq.RowGroupMetaData, columns: Sequence[str]) -> tuple[int, int]:
+    """How many rows a row group has, and how many bytes they take unpacked."""
+    chunks = (group.column(number) for number in range(group.num_columns))
+    # a column whose name has a dot is not found, and taken for nothing
     size = sum(one.total_uncompressed_size for one in chunks if one.path_in_schema.partition(".")[0] in columns)
-    return max(1, min(_BATCH, _BATCH_BYTES * largest.num_rows // max(size, 1)))
+    return group.num_rows, size
 
 
 def _orc(piece: Piece, options: Mapping[str, str], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
