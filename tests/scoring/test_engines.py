@@ -283,7 +283,9 @@ def test_a_batch_may_add_columns_where_it_is_asked_and_change_no_type(spark, con
     assert spark.read.format("delta").load(str(tmp_path / "t")).where("text is null").count() == 7
     write_deltalake(str(tmp_path / "other"), pa.table({"id": ["1"], "a": [1.0], "b": [1.0]}))
     other = {"path": str(tmp_path / "other")}
-    with pytest.raises(errors.SchemaError, match=r"Columns of the batch have other types .*: id \(string, there bigint\)"):
+    with pytest.raises(
+        errors.SchemaError, match=r"Columns of the batch have other types .*: id \(string, there bigint\)"
+    ):
         run_job(spark, conf("direct", other, mode="append", batch="3", keep=["id"], target=target))
 
 
