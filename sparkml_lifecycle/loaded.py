@@ -342,8 +342,7 @@ class PyFuncModel:
                 raise ScoringError(
                     f"{raised} ({Path(at.filename).name}, line {at.lineno}). Its message is left out because it may quote the data."
                 ) from _without_data(error)
-            said = f"{raised}."
-            raise ScoringError(f"{said} Its own message stands above, and is this error's __cause__.") from error
+            raise ScoringError(f"{raised}. Its own message stands above, and is this error's __cause__.") from error
 
     def _described(self) -> str:
         """Which model it is, in its owner's words: never the wrapper's class, and the run only if there is one."""

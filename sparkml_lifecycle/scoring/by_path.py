@@ -16,14 +16,14 @@ from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.scoring import files, formats, log, partitions
 from sparkml_lifecycle.scoring.attempt import Attempt, ByFiles, Done
 from sparkml_lifecycle.scoring.commit import Target
-from sparkml_lifecycle.scoring.conf import JobConf
+from sparkml_lifecycle.scoring.conf import BY_FILE, JobConf
 from sparkml_lifecycle.scoring.direct import FilePlan
 from sparkml_lifecycle.scoring.layout import layout_of
 from sparkml_lifecycle.scoring.memory import Read
 from sparkml_lifecycle.scoring.output import Written, is_output
 from sparkml_lifecycle.scoring.reading import delta_gained, file_keys, files_gained, options_of
 from sparkml_lifecycle.scoring.rules import REDO, Decision, SourceState
-from sparkml_lifecycle.scoring.source import BY_FILE, check_schema
+from sparkml_lifecycle.scoring.source import check_schema
 from sparkml_lifecycle.scoring.split import Piece
 from sparkml_lifecycle.scoring.worker import ModelReference
 from sparkml_lifecycle.storage import Storage, open_storage
@@ -83,15 +83,15 @@ class Runner:
     zone: str = "UTC"
 
 
-def score(conf: JobConf, model: PyFuncModel, runner: Runner, formats: Sequence[str], run_id: str) -> Done:
-    """Run a job whose source has one of ``formats``.
+def score(conf: JobConf, model: PyFuncModel, runner: Runner, readable: Sequence[str], run_id: str) -> Done:
+    """Run a job whose source has one of ``readable``.
 
     Raises
     ------
     CannotDo
         If only Spark can do it.
     """
-    check(conf, formats)
+    check(conf, readable)
     source = open_source(conf, runner.zone)
     target = open_target(conf)
     _check_types(source.schema, conf)
@@ -112,9 +112,9 @@ def score(conf: JobConf, model: PyFuncModel, runner: Runner, formats: Sequence[s
     return Attempt(conf, model.digest, source.state, way, run_id).until_done(target)
 
 
-def check(conf: JobConf, formats: Sequence[str]) -> None:
+def check(conf: JobConf, readable: Sequence[str]) -> None:
     """Raise :class:`CannotDo` where the conf alone says that only Spark can do the job."""
-    if conf.source.format not in formats:
+    if conf.source.format not in readable:
         raise CannotDo(f"the source is {conf.source.format}")
     if conf.where:
         raise CannotDo("where: is Spark's to judge")

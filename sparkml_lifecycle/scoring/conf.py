@@ -38,7 +38,8 @@ class _Strict(BaseModel):
 
 
 _Some = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-_BY_PATH = ("delta", "parquet", "csv", "json", "orc")
+BY_FILE = ("parquet", "csv", "json", "orc")
+BY_PATH = ("delta", *BY_FILE)
 
 
 class Source(_Strict):
@@ -232,7 +233,7 @@ def check(content: dict[str, Any], where: str = "the conf", settings: Sequence[s
 def _check_places(conf: JobConf, where: str) -> None:
     try:
         target = uris.real(conf.target.path)
-        source = uris.real(conf.source.path) if conf.source.format in _BY_PATH else None
+        source = uris.real(conf.source.path) if conf.source.format in BY_PATH else None
     except InvalidInput as error:
         raise ConfigError(f"In {where}: {error}") from None
     if source is None or not (uris.is_within(target, source) or uris.is_within(source, target)):

@@ -17,7 +17,7 @@ from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
 from sparkml_lifecycle.scoring import by_path, direct, files, split
 from sparkml_lifecycle.scoring.attempt import Done
-from sparkml_lifecycle.scoring.conf import JobConf
+from sparkml_lifecycle.scoring.conf import BY_PATH, JobConf
 from sparkml_lifecycle.scoring.direct import FilePlan
 from sparkml_lifecycle.scoring.output import Written
 from sparkml_lifecycle.scoring.progress import Watch
@@ -25,7 +25,6 @@ from sparkml_lifecycle.scoring.split import Piece
 from sparkml_lifecycle.scoring.worker import ModelReference, be_a_worker
 from sparkml_lifecycle.settings import Settings
 
-_FORMATS = ("delta", "parquet", "csv", "json", "orc")
 _TYPES = {
     "double": pa.float64(), "float": pa.float32(), "int": pa.int32(), "bigint": pa.int64(), "long": pa.int64(),
     "string": pa.string(), "boolean": pa.bool_(), "array<double>": pa.list_(pa.float64()), "array<float>": pa.list_(pa.float32()),
@@ -57,7 +56,7 @@ def score(conf: JobConf, model: PyFuncModel, directory: Any, consent: bool, run_
     try:
         if conf.engine not in ("auto", "direct"):
             raise by_path.CannotDo(f"engine: {conf.engine} is Spark's")
-        return by_path.score(conf, model, runner, _FORMATS, run_id)
+        return by_path.score(conf, model, runner, BY_PATH, run_id)
     except by_path.CannotDo as why:
         raise InvalidInput(f"This job cannot be run without Spark: {why}. Run it without --local.") from None
 

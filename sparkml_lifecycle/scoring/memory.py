@@ -224,8 +224,9 @@ def others(place: Place, job: str, known: Memory | None = None) -> list[Memory]:
         for name in sorted(said - {job, *names}):
             with suppress(Forgotten):
                 kept.append(recall(place, name))
-    replaced = max((memory.replaced for memory in (*kept, *([known] if known else ()))), default=-1)
-    taken = {name for memory in (*kept, *([known] if known else ())) for name in memory.adopted}
+    everybody = [*kept, known] if known is not None else kept
+    replaced = max((memory.replaced for memory in everybody), default=-1)
+    taken = {name for memory in everybody for name in memory.adopted}
     return [
         memory
         for memory in kept

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -94,8 +94,33 @@ def _sum(column: pa.ChunkedArray) -> float:
     return 0.0 if total is None else float(total)
 
 
+class Whole:
+    """What is written inside a ``with``: ended at its end, and deleted where anything is raised, in ending it too."""
+
+    def close(self) -> None:
+        """End what is being written."""
+        raise NotImplementedError
+
+    def discard(self) -> None:
+        """Delete what was written: nobody would ever read it, and it would wait for a vacuum."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if kind is None:
+                self.close()
+        except BaseException:
+            self.discard()
+            raise
+        if kind is not None:
+            self.discard()
+
+
 @dataclass
-class Output:
+class Output(Whole):
     """Files of one task below a table's directory, each of at most some 256 MB.
 
     Parameters
@@ -179,21 +204,8 @@ class Output:
             Written(self._path, size, self._rows, said, self._errors, self.partition, nulls=self._nulls)
         )
 
-    def __enter__(self) -> "Output":
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None:
-            try:
-                self.close()
-            except BaseException:
-                self.discard()
-                raise
-        else:
-            self.discard()
-
     def discard(self) -> None:
-        """Delete the files: nobody would ever read them, and they would wait for a vacuum."""
+        """Delete the files."""
         if self._sink is not None:
             # on a full disk neither can write what it still holds
             for one in (self._writer, self._sink):

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from sparkml_lifecycle.errors import InvalidInput, SchemaError
 from sparkml_lifecycle.scoring.layout import Layout
-from sparkml_lifecycle.scoring.output import Output, Written
+from sparkml_lifecycle.scoring.output import Output, Whole, Written
 from sparkml_lifecycle.storage import Storage
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -127,7 +127,7 @@ def _name(text: str) -> str:
 
 
 @dataclass
-class PartitionedOutput:
+class PartitionedOutput(Whole):
     """Files of one task, each of one partition, of which only so many are open at a time; used as :class:`~sparkml_lifecycle.scoring.output.Output` is.
 
     Parameters
@@ -210,20 +210,8 @@ class PartitionedOutput:
             output.close()
         self._open = {}
 
-    def __enter__(self) -> "PartitionedOutput":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            try:
-                self.close()
-            except BaseException:
-                self._discard()
-                raise
-        else:
-            self._discard()
-
-    def _discard(self) -> None:
+    def discard(self) -> None:
+        """Delete the files."""
         # each removes what all have written
         for output in [*self._open.values(), Output(self.storage, self._inside, {}, written=self.written)]:
             output.discard()

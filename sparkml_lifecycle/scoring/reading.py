@@ -6,10 +6,10 @@ from typing import Any
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.scoring import hadoop, log
-from sparkml_lifecycle.scoring.conf import JobConf
+from sparkml_lifecycle.scoring.conf import BY_FILE, JobConf
 from sparkml_lifecycle.scoring.memory import Read
 from sparkml_lifecycle.scoring.rules import Gained, SourceState, options_digest
-from sparkml_lifecycle.scoring.source import BY_FILE, escaped, filtered, read_source
+from sparkml_lifecycle.scoring.source import escaped, filtered, read_source
 from sparkml_lifecycle.spark import delta_reads
 
 # with one of these the source is at a version already
@@ -96,7 +96,7 @@ def delta_gained(read_text: log.ReadText, read: Read, version: int) -> Gained:
         arrived.update(entry.arrived)
         gone.update((*entry.removed, *entry.moved))
         # files that nobody has read yet may be replaced by others
-        old = [path for path in entry.removed if adds.pop(path, None) is None]
+        old = [path for path in entry.removed if path not in adds]
         new = {log.path_of(add): add for add in entry.added}
         # rows that were there before come back
         back = entry.operation == "RESTORE" or not gone.isdisjoint(new)
@@ -105,6 +105,8 @@ def delta_gained(read_text: log.ReadText, read: Read, version: int) -> Gained:
             continue
         if old:
             dropped.append(entry.version)
+        for path in entry.removed:
+            adds.pop(path, None)
         adds.update(new)
     return Gained(tuple(adds.values()), dropped=tuple(dropped), rewrote=tuple(rewrote), cleaned=cleaned)
 

@@ -9,9 +9,8 @@ from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model import batch
 from sparkml_lifecycle.model.signature import Signature, from_spark_schema
 from sparkml_lifecycle.scoring import hadoop
-from sparkml_lifecycle.scoring.conf import Source
+from sparkml_lifecycle.scoring.conf import BY_FILE, Source
 
-BY_FILE = ("parquet", "csv", "json", "orc")
 # what Hadoop takes for a pattern
 _GLOB = re.compile(r"([\[\]{}*?\\])")
 _UNKNOWN_COLUMN = re.compile(r"UNRESOLVED_COLUMN.* with name `([^`.]+)` cannot be resolved")
@@ -35,7 +34,7 @@ def read_source(spark: Any, source: Source, version: int | None = None) -> Any:
             "files that were removed too. Use format: delta."
         )
     place = source.path if source.format in ("table", "sql") else uris.for_spark(source.path)
-    if source.format in BY_FILE and hadoop.kind(spark, source.path) != "nothing":
+    if source.format in BY_FILE and escaped(place) != place and hadoop.kind(spark, source.path) != "nothing":
         # what is there by this very name is no pattern
         place = escaped(place)
     pinned = {} if version is None else {"versionAsOf": str(version)}

@@ -132,21 +132,24 @@ def be_a_worker(cpus: int) -> None:
 
 def _task_cpus() -> int | None:
     """The cores of this task; None in a process that is no worker, whose threads are its owner's."""
-    if _share is not None or "pyspark" not in sys.modules:
+    if _share is not None:
         return _share
+    task = _task()
+    return task.cpus() if task is not None else None
+
+
+def _task() -> Any:
+    """Spark's task, None outside of one; a process without Spark does not load it."""
+    if "pyspark" not in sys.modules:
+        return None
     from pyspark import TaskContext
 
-    task = TaskContext.get()
-    return task.cpus() if task is not None else None
+    return TaskContext.get()
 
 
 def _hold_gpus() -> None:
     """Show a framework the GPUs that Spark gave to this task and no others, before it is loaded: all tasks of a host would take the first."""
-    if "pyspark" not in sys.modules:
-        return
-    from pyspark import TaskContext
-
-    task = TaskContext.get()
+    task = _task()
     given = task.resources().get("gpu") if task is not None else None
     if given is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(given.addresses)
@@ -204,9 +207,7 @@ def score_columns(plan: Plan, batches: Iterator[tuple[pa.Array, ...] | pa.Array]
 
 def task_number() -> int:
     """The number of this task's partition."""
-    from pyspark import TaskContext
-
-    task = TaskContext.get()
+    task = _task()
     return int(task.partitionId()) if task is not None else 0
 
 

@@ -1,5 +1,6 @@
 """The ways to do a job that ``tests.bench.scoring`` compares; each runs in a process of its own and scores when it is told to."""
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -340,7 +341,8 @@ def genmodel(job, source, folder):
     from sparkml_lifecycle.flavors.genmodel import GENMODEL, MOJO
 
     columns, table = columns_of(job), pq.read_table(paths_of(source)[0].removeprefix("file://"))
-    rows = Path(folder) / f"rows-{os.getpid()}.bin"
+    rows = Path(folder) / f"rows-{os.getpid()}-{Path(source).name}.bin"
+    atexit.register(rows.unlink, missing_ok=True)
     np.concatenate([table[name].to_numpy() for name in columns]).tofile(rows)
     mojo, jar = (next((folder / "ours-h2o").rglob(name)) for name in (MOJO, GENMODEL))
     program = str(Path(__file__).with_name("Genmodel.java"))

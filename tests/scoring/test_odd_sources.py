@@ -102,6 +102,20 @@ def test_rows_that_were_rewritten_before_anybody_read_them_are_just_new(job, tmp
     assert by_id(tmp_path / "target") == {1: 2.0, 2: 4.0, 3: 6.0, 5: 2000.0}
 
 
+def test_new_rows_that_were_rewritten_with_old_ones_are_not_lost_where_that_is_accepted(job, tmp_path):
+    source = tmp_path / "source"
+    add(source, 1)
+    job()
+    add(source, 2)
+    DeltaTable(str(source)).update(updates={"x": "x + 100"})
+    with pytest.raises(errors.JobStopped, match="were rewritten in its version 2"):
+        job()
+    report = job(accept=True)
+    assert (report.rows, "accepted: Rows of the source" in report.notes[0]) == (1, True)
+    # as they were when they came
+    assert by_id(tmp_path / "target") == {1: 2.0, 2: 4.0}
+
+
 def test_what_was_compacted_and_vacuumed_before_the_job_came_stops_it(job, tmp_path):
     source = tmp_path / "source"
     add(source, 1)

@@ -41,11 +41,11 @@ def write(place, name, rows, mode="append"):
     write_deltalake(storage.delta_uri, rows, mode=mode, storage_options=storage.delta_options())
 
 
-def read(place, name):
+def table(place, name):
     from deltalake import DeltaTable
 
     storage = place.storage(name)
-    return DeltaTable(storage.delta_uri, storage_options=storage.delta_options()).to_pyarrow_table().sort_by("id")
+    return DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
 
 
 def check_rows(found, last):
@@ -76,23 +76,15 @@ def test_a_job_on_s3_by_several_processes(s3, tmp_path, monkeypatch, model, clie
     write(s3, f"{name}/source", rows_from(2 * ROWS))
     report = score()
     assert (report.rows, report.engine) == (ROWS, "local")
-    check_rows(read(s3, f"{name}/target"), 3 * ROWS)
+    scored = table(s3, f"{name}/target")
+    check_rows(scored.to_pyarrow_table().sort_by("id"), 3 * ROWS)
     # nothing is left beside what is committed and remembered
     storage = s3.storage(f"{name}/target")
     files = {one.path for one in storage.list(recursive=True) if not one.is_dir}
     assert {one.partition("/")[0] for one in files if "/" in one} == {"_delta_log", "_sparkml"}
-    assert len([one for one in files if one.endswith(".parquet") and "/" not in one]) == len(
-        read_files(s3, f"{name}/target")
-    )
+    assert len([one for one in files if one.endswith(".parquet") and "/" not in one]) == len(scored.file_uris())
     for path in files:
         assert SECRET.encode() not in storage.read_bytes(path)
-
-
-def read_files(place, name):
-    from deltalake import DeltaTable
-
-    storage = place.storage(name)
-    return DeltaTable(storage.delta_uri, storage_options=storage.delta_options()).file_uris()
 
 
 def test_a_bucket_that_is_not_there_is_told_and_nothing_is_written(s3, monkeypatch, model, client):
