@@ -1,0 +1,195 @@
+"""Compiled kernels: made once on a machine, kept on disk, and loaded without the compiler.
+
+numba compiles a kernel to an object file, which lies in a directory of the user's. A process that scores loads it with
+llvmlite alone, in a tenth of the time that importing numba takes. The file's name holds everything that it depends on: the
+kernel's source, the versions, the kind of CPU. Processes that come at the same time wait for the one that compiles.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import importlib
+import json
+import os
+import stat
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sparkml_lifecycle.errors import MissingLibrary
+
+_CTYPES = {"address": ctypes.c_uint64, "whole": ctypes.c_int64, "real": ctypes.c_double}
+_lock = threading.Lock()
+_engines: list[Any] = []  # code lives as long as its engine
+
+
+class Unavailable(MissingLibrary):
+    """Why nothing can be compiled here."""
+
+
+@cache
+def cpu() -> str:
+    """The kind of CPU: its name and what it can do, as one word."""
+    import llvmlite.binding as llvm
+
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+    return f"{name}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+
+
+def directory() -> Path:
+    """Where compiled code lies: ``SPARKML_CACHE``, or ``~/.cache/sparkml``; a temporary directory where that cannot be written."""
+    wanted = os.environ.get("SPARKML_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sparkml"
+    )
+    path = Path(wanted) / "compiled"
+    if _is_ours(path):
+        return path
+    fallback = Path(tempfile.gettempdir()) / f"sparkml-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    if _is_ours(fallback):
+        return fallback
+    raise Unavailable(f"There is no directory for compiled code: {str(path)!r} cannot be written. Set SPARKML_CACHE.")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the directory can be written by us and by nobody else: what lies in it is run."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = path.stat()
+    except OSError:
+        return False
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022):
+        return False
+    return os.access(path, os.W_OK | os.X_OK)
+
+
+def missing() -> str | None:
+    """What is not installed here, as a sentence; None if kernels can be had."""
+    if find_spec("llvmlite") is None or find_spec("numba") is None:
+        return "numba is not installed: pip install 'sparkml-lifecycle[fast]'"
+    if sys.byteorder != "little":
+        return "the CPU is big-endian"
+    return None
+
+
+def function(module: str, name: str, form: str, arguments: Sequence[str], make: str) -> Callable[..., int]:
+    """A compiled function that takes addresses and whole numbers and gives a whole number.
+
+    Parameters
+    ----------
+    module, name : str
+        Where its source is.
+    form : str
+        Which of its signatures.
+    arguments : sequence of {"address", "whole", "real"}
+    make : str
+        The name of a function of that module: ``(form) -> dispatcher, signature``.
+
+    Raises
+    ------
+    Unavailable
+        If numba is missing, or nothing can be written.
+    """
+    with _lock:
+        return _function(module, name, form, tuple(arguments), make)
+
+
+@cache
+def _function(module: str, name: str, form: str, arguments: tuple[str, ...], make: str) -> Callable[..., int]:
+    if (why := missing()) is not None:
+        raise Unavailable(f"{why}.")
+    source = find_spec(module)
+    assert source is not None and source.origin is not None
+    key = hashlib.sha256(
+        json.dumps(
+            [Path(source.origin).read_text(encoding="utf-8"), _versions(), cpu(), name, form, sys.version_info[:2]]
+        ).encode()
+    ).hexdigest()[:32]
+    path = directory() / f"{name}-{form}-{key}.o"
+    code = _read(path)
+    if code is None:
+        with _alone(path.with_suffix(".lock")):
+            code = _read(path)
+            if code is None:
+                code = _compile(module, form, make)
+                _write(path, code)
+    return _linked(code, arguments)
+
+
+def _versions() -> list[str]:
+    found = []
+    for name in ("numba", "llvmlite"):
+        try:
+            found.append(version(name))
+        except PackageNotFoundError:
+            found.append("")
+    return found
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, _, rest = content.partition(b"\n")
+    return rest if hashlib.sha256(rest).hexdigest().encode() == digest else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_suffix(f".{os.getpid()}")
+    beside.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    os.replace(beside, path)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two compile the same
+        yield
+        return
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(module: str, form: str, make: str) -> bytes:
+    """The symbol's name, a line, and the object file."""
+    dispatcher, signature = getattr(importlib.import_module(module), make)(form)
+    dispatcher.compile(signature)
+    (compiled,) = [one for one in dispatcher.overloads.values() if one.signature.args == tuple(signature)]
+    _, kind, data = compiled.library.serialize_using_object_code()
+    assert kind == "object"
+    return compiled.fndesc.llvm_func_name.encode() + b"\n" + data[0]
+
+
+def _linked(code: bytes, arguments: tuple[str, ...]) -> Callable[..., int]:
+    import llvmlite.binding as llvm
+
+    symbol, _, content = code.partition(b"\n")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(content))
+    engine.finalize_object()
+    place = engine.get_function_address(symbol.decode())
+    _engines.append(engine)
+    # numba's own calling convention: where the answer goes, where an exception goes, the arguments; the status is returned
+    kinds = [_CTYPES[one] for one in arguments]
+    raw = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)(place)
+
+    def call(*given: int) -> int:
+        answer, raised = ctypes.c_int64(), ctypes.c_void_p()
+        status = raw(ctypes.addressof(answer), ctypes.addressof(raised), *given)
+        if status != 0:
+            raise RuntimeError(f"a compiled kernel ended with the status {status}")
+        return answer.value
+
+    return call

@@ -1,0 +1,93 @@
+"""A model's second evaluator: from a batch of Arrow columns to what the framework's method answers."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from sparkml_lifecycle.evaluators.trees.answers import Found
+from sparkml_lifecycle.evaluators.trees.columns import batch_data
+from sparkml_lifecycle.evaluators.trees.evaluator import INFINITE, MISSING, UNKNOWN, TreesEvaluator
+
+_ROWS = 65_536  # of a batch that is split over threads
+
+
+class Scorer(Protocol):
+    """What scores in place of a framework."""
+
+    name: str
+    exact: bool
+
+    def has(self, method: str) -> bool:
+        """Whether it knows the framework's method."""
+        ...
+
+    def answer(self, table: pa.Table, method: str) -> Any:
+        """What the framework's method answers; None where these rows are left to the framework."""
+        ...
+
+
+class TreesScorer:
+    """An ensemble of trees over Arrow columns.
+
+    Parameters
+    ----------
+    found : Found
+    levels : mapping of int to pyarrow.Array
+        The categories of categorical columns, by position.
+    takes_unknown : bool
+        Whether a category that is not known has an answer.
+    """
+
+    name = "trees"
+
+    def __init__(self, found: Found, levels: Mapping[int, pa.Array], *, takes_unknown: bool) -> None:
+        self.exact = found.exact
+        self.ensemble = found.ensemble
+        self._found, self._levels = found, levels
+        self._trees = TreesEvaluator(found.ensemble)
+        self._refused = (0 if found.ensemble.takes_missing else MISSING) | (
+            0 if found.ensemble.takes_infinite else INFINITE
+        )
+        self._refused |= 0 if takes_unknown else UNKNOWN
+        self.threads = 1
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of its arrays."""
+        return self._trees.nbytes
+
+    def has(self, method: str) -> bool:
+        """Whether it knows the framework's method."""
+        return method in self._found.methods
+
+    def answer(self, table: pa.Table, method: str) -> Any:
+        """What the framework's method answers; None where these rows are left to the framework."""
+        sums = self._sums(table)
+        return None if sums is None else self._found.methods[method](sums)
+
+    def _sums(self, table: pa.Table) -> np.ndarray | None:
+        batches = table.combine_chunks().to_batches()
+        if len(batches) > 1 or self.threads > 1:
+            batches = [
+                batch.slice(start, _ROWS) for batch in batches for start in range(0, batch.num_rows, _ROWS)
+            ]
+        if self.threads > 1 and len(batches) > 1:
+            with ThreadPoolExecutor(self.threads) as pool:
+                parts = list(pool.map(self._of_batch, batches))
+        else:
+            parts = [self._of_batch(batch) for batch in batches]
+        if any(part is None for part in parts):
+            return None
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _of_batch(self, batch: pa.RecordBatch) -> np.ndarray | None:
+        columns = batch_data(batch, self._levels)
+        if columns is None:
+            return None
+        sums, met = self._trees.raw(columns, batch.num_rows)
+        return None if met & self._refused else sums
+
+

@@ -1,0 +1,93 @@
+"""Arrow columns as the memory that the kernel reads."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sparkml_lifecycle.evaluators.trees.evaluator import FLOAT32, FLOAT64, CODES, ColumnData
+
+_WHOLE = 2**53  # up to here a float64 holds every whole number
+
+
+def column_data(values: pa.Array, levels: pa.Array | None) -> ColumnData | None:
+    """One column of a batch; None if its type, or a number in it, is left to the framework.
+
+    Parameters
+    ----------
+    values : pyarrow.Array
+    levels : pyarrow.Array, optional
+        The categories of the column, in the order of their codes.
+    """
+    if levels is not None:
+        codes = codes_of(values, levels)
+        return None if codes is None else ColumnData(codes.ctypes.data, CODES, keep=codes)
+    if pa.types.is_float64(values.type) or pa.types.is_float32(values.type):
+        return _of_floats(values)
+    if not (pa.types.is_integer(values.type) or pa.types.is_boolean(values.type)):
+        return None
+    if values.type.bit_width == 64 and len(values):
+        ends = pc.min_max(values)
+        least, most = ends["min"].as_py(), ends["max"].as_py()
+        if least is not None and (least < -_WHOLE or most > _WHOLE):
+            return None
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    return _of_floats(values.cast(pa.float64()))
+
+
+def _of_floats(values: pa.Array) -> ColumnData:
+    width = values.type.bit_width // 8
+    validity, data = values.buffers()
+    kind = FLOAT64 if width == 8 else FLOAT32
+    has_nulls = values.null_count > 0 and validity is not None
+    return ColumnData(
+        (data.address if data is not None else 0) + width * values.offset,
+        kind,
+        validity.address if has_nulls else 0,
+        values.offset if has_nulls else 0,
+        keep=values,
+    )
+
+
+def codes_of(values: pa.Array, levels: pa.Array) -> np.ndarray | None:
+    """int32 codes; -1 is missing, ``len(levels)`` is not known. None where the types cannot be compared."""
+    if isinstance(values, pa.DictionaryArray):
+        known = codes_of(values.dictionary, levels)
+        if known is None:
+            return None
+        indices = values.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        return np.append(known, np.int32(-1))[indices].astype(np.int32)
+    if values.type != levels.type:
+        try:
+            values = values.cast(levels.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return None
+    found = pc.index_in(values, value_set=levels)
+    codes = found.fill_null(len(levels)).to_numpy(zero_copy_only=False).astype(np.int32)
+    if values.null_count:
+        codes[values.is_null().to_numpy(zero_copy_only=False)] = -1
+    return codes
+
+
+def batch_data(batch: pa.RecordBatch, levels: Mapping[int, pa.Array]) -> list[ColumnData] | None:
+    """All columns of a batch, or None."""
+    found = []
+    for number in range(batch.num_columns):
+        one = column_data(batch.column(number), levels.get(number))
+        if one is None:
+            return None
+        found.append(one)
+    return found
+
+
+def matrix_data(matrix: np.ndarray) -> list[ColumnData] | None:
+    """The columns of a matrix of floats, however it lies in memory."""
+    if matrix.dtype not in (np.float64, np.float32) or matrix.ndim != 2:
+        return None
+    kind = FLOAT64 if matrix.dtype == np.float64 else FLOAT32
+    step, across = matrix.strides[0] // matrix.itemsize, matrix.strides[1]
+    return [
+        ColumnData(matrix.ctypes.data + across * i, kind, stride=step, keep=matrix) for i in range(matrix.shape[1])
+    ]
