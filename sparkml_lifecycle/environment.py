@@ -97,6 +97,11 @@ def differing(saved: Mapping[str, str]) -> list[str]:
     ]
 
 
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """The installed version of each; "missing" where there is none."""
+    return {name: _version(name) for name in packages}
+
+
 @cache
 def _version(name: str) -> str:
     try:

@@ -1,6 +1,8 @@
 """A loaded model of any framework: one ``predict``, whatever it was saved with."""
 
 import inspect
+import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,9 +13,10 @@ import numpy as np
 
 from sparkml_lifecycle import environment
 from sparkml_lifecycle.errors import FormatError, InvalidInput, LifecycleError, ScoringError, did_you_mean
+from sparkml_lifecycle.evaluators import choice
 from sparkml_lifecycle.flavors.base import Flavor
 from sparkml_lifecycle.model import answers, batch, digest, manifest, types
-from sparkml_lifecycle.model.form import Form, unseen_rows
+from sparkml_lifecycle.model.form import Form, levels_of, unseen_rows
 from sparkml_lifecycle.model.manifest import Manifest
 from sparkml_lifecycle.model.pieces import assemble
 from sparkml_lifecycle.model.signature import Column, Signature, Tensor
@@ -44,6 +47,7 @@ class PyFuncModel:
         code: ModelCode | None = None,
         *,
         hide_errors: bool = False,
+        evaluator: str = "auto",
     ) -> None:
         self.manifest = found
         self.flavor = flavor
@@ -60,6 +64,10 @@ class PyFuncModel:
         self._form = self._decided_form()
         self._has_refused = False
         self._rule = NullRule(directory, self._known_levels)
+        self._wanted = choice.check(evaluator)
+        self._choice: choice.Choice | None = None
+        self._choosing = threading.RLock()
+        self._threads: int | None = None
 
     def __repr__(self) -> str:
         return f"PyFuncModel(flavor={self.flavor.name!r}, run_id={self.manifest.run_id!r}, inputs={self._names})"
@@ -112,6 +120,71 @@ class PyFuncModel:
     def limit_threads(self, threads: int) -> None:
         """Hold the model's own thread pool to ``threads``."""
         self.flavor.limit_threads(self._model, threads)
+        self._threads = threads
+        if self._choice is not None and self._choice.scorer is not None:
+            self._choice.scorer.threads = threads
+
+    @property
+    def evaluator(self) -> choice.Choice:
+        """What scores the model: its framework, or an evaluator that was verified against it; with the reason.
+
+        Raises
+        ------
+        InvalidInput
+            If the model was loaded with ``evaluator="fast"`` and there is none.
+        """
+        if self._choice is None:
+            with self._choosing:
+                if self._choice is None:
+                    found = choice.choose(self._candidate(), self._wanted)
+                    if found.scorer is not None:
+                        found.scorer.threads = self._threads or len(os.sched_getaffinity(0))
+                    self._choice = found
+        return self._choice
+
+    def evaluator_record(self) -> dict[str, Any]:
+        """What is kept of the trial of its evaluator when it is saved."""
+        return choice.record(self._candidate(), self.evaluator)
+
+    def _candidate(self) -> choice.Candidate:
+        levels = {name: levels_of(column) for name, column in self._form.columns.items() if column.categories is not None}
+        return choice.Candidate(
+            self._model,
+            self.flavor.name,
+            self._input_schema(),
+            levels,
+            self._methods,
+            self._native,
+            lambda given, method: self.flavor.named(self._model, given, method),
+            environment.versions_of(self.flavor.packages),
+            self._form.spelling.unseen != "refused",
+            self.manifest.ours.get("evaluator") or {},
+            lambda: self.digest,
+        )
+
+    def _input_schema(self) -> Any:
+        """The types of its columns; doubles where only names are known."""
+        import pyarrow as pa
+
+        columns = self._signature.columns
+        if columns:
+            return pa.schema([(str(c.name or i), c.type) for i, c in enumerate(columns)])
+        return None if self._names is None else pa.schema([(name, pa.float64()) for name in self._names])
+
+    def _native(self, table: Any, method: str) -> Any:
+        """What the framework answers to columns that conform."""
+        pieces = [(rows, self._ask(made, method, {})) for rows, made in self._form.calls(table)]
+        return pieces[0][1] if pieces[0][0] is None else assemble(pieces, table.num_rows)
+
+    def _evaluated(self, table: Any, method: str, params: Mapping[str, Any]) -> Any:
+        """What the evaluator answers; None where the framework has to."""
+        if params or not table.num_rows or self._wanted == choice.NATIVE:
+            return None
+        scorer = self.evaluator.scorer
+        if scorer is None or not scorer.has(method):
+            return None
+        given = scorer.answer(table, method)
+        return None if given is None else self.flavor.named(self._model, given, method)
 
     # -- predicting ------------------------------------------------------------------------------------------------------
 
@@ -145,8 +218,7 @@ class PyFuncModel:
         if self._signature.inputs is None and self._names is None and self.flavor.name == manifest.PYTHON_FUNCTION:
             return self._call(data, method, known)
         table = self._conformed(data)
-        left_out = self._left_out(table, method, known)
-        pieces = list(self._pieces(table, left_out, method, known, batch.is_pandas(data)))
+        pieces = list(self._pieces(table, method, known, batch.is_pandas(data)))
         if not pieces:
             pieces = [self._template(table, method, known)]
         given = pieces[0][1] if pieces[0][0] is None else assemble(pieces, table.num_rows)
@@ -159,10 +231,9 @@ class PyFuncModel:
         method, known = self._method(predict_fn), self._signature.with_params(params)
         outputs = self._outputs(method)
         table = self._conformed(data)
-        left_out = self._left_out(table, method, known)
         pieces = [
             (rows, answers.read(given, _count(rows, table), _names_of(outputs)).table)
-            for rows, given in self._pieces(table, left_out, method, known, batch.is_pandas(data))
+            for rows, given in self._pieces(table, method, known, batch.is_pandas(data))
         ]
         if not pieces:
             pieces = [(np.array([], dtype=np.int64), self._nothing(table, method, known, outputs))]
@@ -177,11 +248,8 @@ class PyFuncModel:
         method, known = self._method(predict_fn), self._signature.with_params(params)
         outputs = self._outputs(method)
         table = self._conformed(data)
-        if (given := self._unasked(table, method, known)) is not None:
-            return answers.to_type(answers.read(given, table.num_rows, _names_of(outputs)), wanted, outputs)
-        left_out = self._left_out(table, method, known)
         made, places = [], []
-        for rows, given in self._pieces(table, left_out, method, known, batch.is_pandas(data)):
+        for rows, given in self._pieces(table, method, known, batch.is_pandas(data)):
             found = answers.to_type(answers.read(given, _count(rows, table), _names_of(outputs)), wanted, outputs)
             if rows is None:
                 return found
@@ -293,15 +361,25 @@ class PyFuncModel:
         return lambda row: [self._ask(made, method, params) for _, made in self._form.calls(row)]
 
     def _pieces(
-        self, table: Any, left_out: np.ndarray | None, method: str, params: Mapping[str, Any], as_given: bool
+        self, table: Any, method: str, params: Mapping[str, Any], as_given: bool
     ) -> Iterator[tuple[np.ndarray | None, Any]]:
         """What the model gives, call by call, each with the positions of its rows; None for all of them."""
         import pyarrow as pa
 
+        given = self._evaluated(table, method, params)
+        given = self._unasked(table, method, params) if given is None else given
+        if given is not None:
+            yield None, given
+            return
+        left_out = self._left_out(table, method, params)
         kept = None if left_out is None else np.flatnonzero(~left_out)
         if not (table.num_rows if kept is None else len(kept)):
             return
-        for rows, made in self._form.calls(table if kept is None else table.take(pa.array(kept)), as_given):
+        remaining = table if kept is None else table.take(pa.array(kept))
+        if kept is not None and (given := self._evaluated(remaining, method, params)) is not None:
+            yield kept, given
+            return
+        for rows, made in self._form.calls(remaining, as_given):
             given = self._call(made, method, params)
             yield (rows if kept is None else kept if rows is None else kept[rows]), given
 

@@ -27,6 +27,7 @@ from sparkml_lifecycle.errors import (
     did_you_mean,
     reason,
 )
+from sparkml_lifecycle.evaluators import choice
 from sparkml_lifecycle.flavors.base import Flavor, Saved, SaveOptions
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.model import example, manifest
@@ -180,7 +181,16 @@ def _write(model: Any, flavor: Flavor, directory: Path, description: Description
     sample = example.write(given, directory, flavor.feature_names(model) if flavor.names_at_saving else None)
     found = replace(found, signature=_complete_signature(found, directory, description.signature, given, sample))
     manifest.write(found, directory)
+    if choice.may_read(flavor.name):
+        found = _with_trial(found, directory)
+        manifest.write(found, directory)
     return found
+
+
+def _with_trial(found: Manifest, directory: Path) -> Manifest:
+    """With how the trial of its evaluator ended, so that workers on such a machine need not repeat it."""
+    loaded = read(directory, allow_code=True, found=found, warn=False)
+    return replace(found, ours={**found.ours, "evaluator": loaded.evaluator_record()})
 
 
 def _manifest(
@@ -260,6 +270,7 @@ def _complete_signature(
         allow_code=True,
         found=replace(found, signature=Signature(wanted.inputs, None, wanted.params)),
         warn=False,
+        evaluator=choice.NATIVE,
     )
     try:
         outputs = loaded.predict_columns(sample, given.params)
@@ -283,6 +294,7 @@ def read(
     found: Manifest | None = None,
     warn: bool = True,
     hide_errors: bool = False,
+    evaluator: str = "auto",
 ) -> PyFuncModel:
     """Load the model of a directory on this machine.
 
@@ -298,6 +310,8 @@ def read(
     hide_errors : bool
         Whether the text of an error that the model raises is left out, because it may quote the data: on executors,
         whose errors end in logs.
+    evaluator : {"auto", "fast", "native"}
+        Whether the framework itself predicts, or a faster evaluator that was verified against it.
 
     Raises
     ------
@@ -315,7 +329,7 @@ def read(
     model, code = _load(directory, found, flavor, consent)
     if warn:
         environment.warn_about_versions(found.ours.get("versions") or {}, directory.name)
-    return PyFuncModel(model, flavor, found, directory, code, hide_errors=hide_errors)
+    return PyFuncModel(model, flavor, found, directory, code, hide_errors=hide_errors, evaluator=evaluator)
 
 
 def flavor_for(found: Manifest) -> Flavor:

@@ -160,23 +160,42 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _compile(module: str, form: str, make: str) -> bytes:
-    """The symbol's name, a line, and the object file."""
+    """The symbol's name, a line, and an object file of that function alone, without numba's wrappers for Python."""
+    import llvmlite.binding as llvm
+
     dispatcher, signature = getattr(importlib.import_module(module), make)(form)
     dispatcher.compile(signature)
     (compiled,) = [one for one in dispatcher.overloads.values() if one.signature.args == tuple(signature)]
-    _, kind, data = compiled.library.serialize_using_object_code()
-    assert kind == "object"
-    return compiled.fndesc.llvm_func_name.encode() + b"\n" + data[0]
+    symbol = compiled.fndesc.llvm_func_name
+    code = llvm.parse_assembly(compiled.library.get_llvm_str())
+    for function_ in code.functions:
+        if function_.name != symbol and not function_.is_declaration:
+            function_.linkage = llvm.Linkage.internal
+    machine = _machine()
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(code, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    content: bytes = machine.emit_object(code)
+    return symbol.encode() + b"\n" + content
+
+
+def _machine() -> Any:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=name, features=features, opt=3, reloc="pic", codemodel="large", jit=True
+    )
 
 
 def _linked(code: bytes, arguments: tuple[str, ...]) -> Callable[..., int]:
     import llvmlite.binding as llvm
 
     symbol, _, content = code.partition(b"\n")
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(content))
     engine.finalize_object()
     place = engine.get_function_address(symbol.decode())

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,21 +14,6 @@ from sparkml_lifecycle.evaluators.trees.evaluator import INFINITE, MISSING, UNKN
 _ROWS = 65_536  # of a batch that is split over threads
 
 
-class Scorer(Protocol):
-    """What scores in place of a framework."""
-
-    name: str
-    exact: bool
-
-    def has(self, method: str) -> bool:
-        """Whether it knows the framework's method."""
-        ...
-
-    def answer(self, table: pa.Table, method: str) -> Any:
-        """What the framework's method answers; None where these rows are left to the framework."""
-        ...
-
-
 class TreesScorer:
     """An ensemble of trees over Arrow columns.
 
@@ -37,16 +22,21 @@ class TreesScorer:
     found : Found
     levels : mapping of int to pyarrow.Array
         The categories of categorical columns, by position.
+    width : int
+        How many columns a batch has.
     takes_unknown : bool
         Whether a category that is not known has an answer.
     """
 
     name = "trees"
 
-    def __init__(self, found: Found, levels: Mapping[int, pa.Array], *, takes_unknown: bool) -> None:
+    def __init__(
+        self, found: Found, levels: Mapping[int, pa.Array], width: int, *, takes_unknown: bool
+    ) -> None:
+        self._width = width
         self.exact = found.exact
         self.ensemble = found.ensemble
-        self._found, self._levels = found, levels
+        self._found, self.levels = found, levels
         self._trees = TreesEvaluator(found.ensemble)
         self._refused = (0 if found.ensemble.takes_missing else MISSING) | (
             0 if found.ensemble.takes_infinite else INFINITE
@@ -84,7 +74,9 @@ class TreesScorer:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def _of_batch(self, batch: pa.RecordBatch) -> np.ndarray | None:
-        columns = batch_data(batch, self._levels)
+        if batch.num_columns != self._width:
+            return None
+        columns = batch_data(batch, self.levels)
         if columns is None:
             return None
         sums, met = self._trees.raw(columns, batch.num_rows)

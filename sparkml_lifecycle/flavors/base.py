@@ -92,6 +92,10 @@ class Flavor(Protocol):
         """Answers for a batch in the wanted form: a 1-d or 2-d array, a DataFrame, or a dict of arrays; one per row, in order."""
         ...
 
+    def named(self, model: Any, answers: Any, method: str) -> Any:
+        """The framework's own answers as :meth:`predict` gives them, such as probabilities by class."""
+        return answers
+
     def feature_names(self, model: Any) -> list[str] | None:
         """The names of the columns the model was trained on, in order, or None if it does not know them."""
         return None

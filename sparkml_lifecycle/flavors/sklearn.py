@@ -93,7 +93,10 @@ class SklearnFlavor(Flavor):
 
     def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:
         """The estimator's own method; probabilities as a dict named by class, of several outputs by ``output_class``."""
-        answers = getattr(model, method)(batch, **params)
+        return self.named(model, getattr(model, method)(batch, **params), method)
+
+    def named(self, model: Any, answers: Any, method: str) -> Any:
+        """Probabilities by class; sparse answers as a matrix."""
         if method in _BY_CLASS and hasattr(model, "classes_"):
             if isinstance(answers, list):
                 outputs = enumerate(zip(model.classes_, answers, strict=True))

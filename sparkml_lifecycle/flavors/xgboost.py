@@ -104,10 +104,7 @@ class XGBoostFlavor(Flavor):
     def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:
         """Predictions of the best iteration; several columns for multi-class probabilities."""
         if type(model).__name__ != "Booster":
-            answers = getattr(model, method)(batch, **params)
-            if method == "predict_proba" and answers.ndim == 2 and answers.shape[1] == len(model.classes_):
-                return {str(label): answers[:, i] for i, label in enumerate(model.classes_)}
-            return answers
+            return self.named(model, getattr(model, method)(batch, **params), method)
         import xgboost
 
         rounds = dict(params)
@@ -115,6 +112,12 @@ class XGBoostFlavor(Flavor):
             rounds["iteration_range"] = (0, model.best_iteration + 1)
         categorical = any(str(dtype) == "category" for dtype in getattr(batch, "dtypes", ()))
         return model.predict(xgboost.DMatrix(batch, enable_categorical=categorical), **rounds)
+
+    def named(self, model: Any, answers: Any, method: str) -> Any:
+        """Probabilities by class."""
+        if method == "predict_proba" and answers.ndim == 2 and answers.shape[1] == len(model.classes_):
+            return {str(label): answers[:, i] for i, label in enumerate(model.classes_)}
+        return answers
 
     def feature_names(self, model: Any) -> list[str] | None:
         """The booster's feature names, where it was trained on named columns."""

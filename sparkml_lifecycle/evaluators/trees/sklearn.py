@@ -1,7 +1,7 @@
 """scikit-learn's trees: histogram gradient boosting, gradient boosting, forests and single trees."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ _FORESTS = ("RandomForestRegressor", "RandomForestClassifier", "ExtraTreesRegres
 _SINGLE = ("DecisionTreeRegressor", "DecisionTreeClassifier", "ExtraTreeRegressor", "ExtraTreeClassifier")
 
 
-def read(model: Any) -> Found:
-    """The trees of a fitted estimator of scikit-learn's own.
+def read(model: Any, levels: Mapping[str, int], schema: Any) -> Found:
+    """The trees of a fitted estimator of scikit-learn's own, which knows its levels itself.
 
     Raises
     ------

@@ -22,7 +22,7 @@ _EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox")
 _PER_CLASS = ("multi:softprob", "multi:softmax")
 
 
-def read(model: Any, levels: Mapping[str, int], names: Sequence[str] | None) -> Found:
+def read(model: Any, levels: Mapping[str, int], schema: Any) -> Found:
     """The trees that ``model`` predicts with.
 
     Parameters
@@ -30,7 +30,7 @@ def read(model: Any, levels: Mapping[str, int], names: Sequence[str] | None) -> 
     model : Booster, XGBRegressor, XGBClassifier or XGBRanker
     levels : mapping of str to int
         How many levels each categorical column has.
-    names : sequence of str, optional
+    schema : pyarrow.Schema
         The columns in order.
 
     Raises
@@ -48,7 +48,7 @@ def read(model: Any, levels: Mapping[str, int], names: Sequence[str] | None) -> 
     used = _used_trees(model, booster, booster_json["model"], is_booster)
     outputs = max(int(param.get("num_class", 0)), int(param.get("num_target", 1)), 1)
     base = _base(param["base_score"], objective, outputs)
-    features = _features(int(param["num_feature"]), booster, model, levels, names)
+    features = _features(int(param["num_feature"]), booster, model, levels, schema)
     sets: list[np.ndarray] = []
     trees = [_tree(tree, features, sets) for tree in booster_json["model"]["trees"][:used]]
     if not trees:
@@ -99,12 +99,15 @@ def _logf(value: float) -> float:
 
 
 def _features(
-    count: int, booster: Any, model: Any, levels: Mapping[str, int], names: Sequence[str] | None
+    count: int, booster: Any, model: Any, levels: Mapping[str, int], schema: Any
 ) -> list[Feature]:
     kinds = booster.feature_types or ["q"] * count
-    own = booster.feature_names or names
+    own = booster.feature_names or schema.names
     missing = None if type(model).__name__ == "Booster" else model.get_params().get("missing")
     missing = None if missing is None or np.isnan(missing) else float(missing)
+    if missing is not None and any(not str(kind).startswith(("float", "double")) for kind in schema.types):
+        # XGBoost looks for it in columns of floats alone
+        raise Unknown(f"missing={missing} with columns of whole numbers")
     features = []
     for number in range(count):
         if kinds[number] != "c":

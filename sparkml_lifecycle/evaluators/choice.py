@@ -1,0 +1,265 @@
+"""Which evaluator scores a model, and why: the framework's own predict, or a faster one that was verified against it."""
+
+import hashlib
+import importlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sparkml_lifecycle.errors import InvalidInput
+from sparkml_lifecycle.evaluators import compiled, verification
+from sparkml_lifecycle.evaluators.scorer import TreesScorer
+from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
+
+EVALUATORS = ("auto", "fast", "native")
+NATIVE = "native"
+# a reader to a flavor: (model, the model's levels by name, names of its columns) -> Found
+_READERS = {"h2o": "h2o", "lightgbm": "lightgbm", "sklearn": "sklearn", "xgboost": "xgboost"}
+_SOURCES = ("kernel", "link_kernel", "plan", "evaluator", "ensemble", "xgboost", "sklearn", "lightgbm", "h2o")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The evaluator of a loaded model.
+
+    Attributes
+    ----------
+    scorer : TreesScorer, optional
+        None where the framework's own predict is used.
+    why : str
+        A sentence for the report.
+    """
+
+    scorer: TreesScorer | None
+    why: str
+
+    @property
+    def name(self) -> str:
+        """``native``, or what replaces it."""
+        return NATIVE if self.scorer is None else self.scorer.name
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A loaded model as an evaluator may look at it.
+
+    Attributes
+    ----------
+    model : object
+        The framework's own.
+    flavor : str
+    schema : pyarrow.Schema, optional
+        Its columns; None where they are not known.
+    levels : mapping of str to pyarrow.Array
+        The categories of categorical columns.
+    methods : sequence of str
+    native : callable
+        (table, method) -> what the framework answers.
+    named : callable
+        (answers, method) -> the same, with the names of the flavor.
+    versions : mapping of str to str
+        Of the packages that decide the answers, as they are here.
+    takes_unknown : bool
+        Whether a category that is not known has an answer.
+    verified : mapping
+        What was written down when the model was saved.
+    digest : callable
+        The model's content digest.
+    """
+
+    model: Any
+    flavor: str
+    schema: pa.Schema | None
+    levels: Mapping[str, pa.Array]
+    methods: Sequence[str]
+    native: Callable[[pa.Table, str], Any]
+    named: Callable[[Any, str], Any]
+    versions: Mapping[str, str]
+    takes_unknown: bool
+    verified: Mapping[str, Any]
+    digest: Callable[[], str]
+
+
+def check(evaluator: str) -> str:
+    """The name, if it is one.
+
+    Raises
+    ------
+    InvalidInput
+    """
+    if evaluator not in EVALUATORS:
+        raise InvalidInput(f"evaluator must be 'auto', 'fast' or 'native', found {evaluator!r}.")
+    return evaluator
+
+
+def may_read(flavor: str) -> bool:
+    """Whether models of a flavor may have another evaluator here."""
+    return flavor in _READERS and compiled.missing() is None
+
+
+def choose(candidate: Candidate, evaluator: str) -> Choice:
+    """The evaluator for ``evaluator``, which is ``auto``, ``fast`` or ``native``.
+
+    Raises
+    ------
+    InvalidInput
+        If ``fast`` is asked for and cannot be had.
+    """
+    if evaluator == NATIVE:
+        return Choice(None, "asked for")
+    choice = _found(candidate)
+    if evaluator == "fast" and choice.scorer is None:
+        raise InvalidInput(
+            f"evaluator='fast' cannot be had for this model: {choice.why}. With 'auto' the framework itself predicts."
+        )
+    return choice
+
+
+def record(candidate: Candidate, choice: Choice) -> dict[str, Any]:
+    """What is written down beside a saved model: with which CPU, versions and code its evaluator was tried, and how that ended."""
+    return {"name": choice.name, "why": choice.why, "tried_with": _circumstances(candidate)}
+
+
+def _found(candidate: Candidate) -> Choice:
+    if candidate.flavor not in _READERS:
+        return Choice(None, f"no evaluator reads {candidate.flavor} models")
+    if (why := compiled.missing()) is not None:
+        return Choice(None, why)
+    if candidate.schema is None:
+        return Choice(None, "the model does not know its columns")
+    known = _known(candidate)
+    if known is not None and known["name"] == NATIVE:
+        return Choice(None, str(known["why"]))
+    try:
+        found = read(candidate)
+        levels = _by_position(candidate, found)
+        scorer = TreesScorer(found, levels, len(candidate.schema), takes_unknown=candidate.takes_unknown)
+    except Unknown as error:
+        return Choice(None, str(error))
+    except compiled.Unavailable as error:
+        return Choice(None, str(error).rstrip("."))
+    except Exception as error:  # a model that another version of its framework made looks otherwise
+        return Choice(None, f"its trees cannot be read ({type(error).__name__}: {str(error)[:120]})")
+    if known is not None:
+        return Choice(scorer, str(known["why"]))
+    choice = _tried(candidate, scorer)
+    _remember(candidate, choice)
+    return choice
+
+
+def read(candidate: Candidate) -> Found:
+    """The trees of a model.
+
+    Raises
+    ------
+    Unknown
+    """
+    reader = importlib.import_module(f"sparkml_lifecycle.evaluators.trees.{_READERS[candidate.flavor]}")
+    found: Found = reader.read(candidate.model, {n: len(v) for n, v in candidate.levels.items()}, candidate.schema)
+    return found
+
+
+def _by_position(candidate: Candidate, found: Found) -> dict[int, pa.Array]:
+    schema = candidate.schema
+    assert schema is not None
+    columns = {feature.column for feature in found.ensemble.features}
+    if columns and max(columns) >= len(schema):
+        raise Unknown("its trees ask for more columns than the model has")
+    levels: dict[int, pa.Array] = {}
+    for feature in found.ensemble.features:
+        if feature.size is not None:
+            own = found.levels.get(feature.column)
+            name = schema.names[feature.column]
+            levels[feature.column] = candidate.levels[name] if own is None else pa.array(list(own))
+    return levels
+
+
+# -- trying --------------------------------------------------------------------------------------------------------------
+
+
+def _tried(candidate: Candidate, scorer: TreesScorer) -> Choice:
+    methods = [method for method in candidate.methods if scorer.has(method)]
+    if not methods:
+        return Choice(None, "none of its methods is known")
+    assert candidate.schema is not None
+    rows = verification.hurting_rows(scorer.ensemble, candidate.schema, scorer.levels)
+
+    def ours(table: pa.Table, method: str) -> Any:
+        given = scorer.answer(table, method)
+        return None if given is None else candidate.named(given, method)
+
+    if (different := verification.compared(methods, rows, candidate.native, ours, scorer.exact)) is not None:
+        return Choice(None, f"it did not pass its trial: {different}")
+    theirs = _cpu_seconds(lambda: candidate.native(rows, methods[0]))
+    own = _cpu_seconds(lambda: ours(rows, methods[0]))
+    if own > theirs:
+        return Choice(None, f"it is slower here ({own * 1e3:.1f} ms for {rows.num_rows:,} rows instead of {theirs * 1e3:.1f})")
+    equal = "equal to the last bit" if scorer.exact else "equal to 1e-12"
+    return Choice(scorer, f"{equal} on {rows.num_rows:,} rows made to hurt")
+
+
+def _cpu_seconds(call: Callable[[], Any]) -> float:
+    """The least of three."""
+    best = float("inf")
+    for _ in range(3):
+        began = time.process_time()
+        call()
+        best = min(best, time.process_time() - began)
+    return best
+
+
+# -- remembering ---------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _code() -> str:
+    """A digest of what reads, plans and scores."""
+    found = hashlib.sha256()
+    for name in _SOURCES:
+        spec = find_spec(f"sparkml_lifecycle.evaluators.trees.{name}")
+        if spec is not None and spec.origin is not None:
+            found.update(Path(spec.origin).read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _circumstances(candidate: Candidate) -> dict[str, Any]:
+    return {"cpu": compiled.cpu(), "versions": dict(sorted(candidate.versions.items())), "code": _code()}
+
+
+def _known(candidate: Candidate) -> Mapping[str, Any] | None:
+    """How an earlier trial under the same circumstances ended: at saving, or on this machine."""
+    circumstances = _circumstances(candidate)
+    if candidate.verified.get("tried_with") == circumstances:
+        return candidate.verified
+    try:
+        known = json.loads(_memory(candidate, circumstances).read_text(encoding="utf-8"))
+    except (OSError, ValueError, compiled.Unavailable):
+        return None
+    return known if isinstance(known, dict) and {"name", "why"} <= set(known) else None
+
+
+def _remember(candidate: Candidate, choice: Choice) -> None:
+    try:
+        path = _memory(candidate, _circumstances(candidate))
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps({"name": choice.name, "why": choice.why}), encoding="utf-8")
+        os.replace(beside, path)
+    except (OSError, compiled.Unavailable):  # it is tried again
+        return
+
+
+def _memory(candidate: Candidate, circumstances: Mapping[str, Any]) -> Path:
+    key = hashlib.sha256(json.dumps([candidate.digest(), circumstances], sort_keys=True).encode()).hexdigest()[:32]
+    return compiled.directory() / "tried" / f"{key}.json"
