@@ -45,6 +45,7 @@ def main() -> int:
     print(
         f"score_batch: {report.pace}, {ENGINES[report.engine]} -> {report.target} version {report.version}, run {report.run_id}"
     )
+    print(f"score_batch: evaluator {report.evaluator}: {report.evaluator_why}")
     return 0
 
 

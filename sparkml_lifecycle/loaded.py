@@ -5,6 +5,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +49,7 @@ class PyFuncModel:
         *,
         hide_errors: bool = False,
         evaluator: str = "auto",
+        known_digest: str | None = None,
     ) -> None:
         self.manifest = found
         self.flavor = flavor
@@ -55,7 +57,7 @@ class PyFuncModel:
         self._directory = directory
         self._code = code or ModelCode(None)
         self._hide_errors = hide_errors
-        self._digest: str | None = None
+        self._digest = known_digest
         self._signature = found.signature or Signature()
         self._names = self._signature.names or flavor.feature_names(model)
         self._methods = [name for name in flavor.methods if flavor.has(model, name)]
@@ -142,12 +144,19 @@ class PyFuncModel:
                     self._choice = found
         return self._choice
 
+    def prepare(self) -> None:
+        """Choose the evaluator now, rather than at the first rows; a reason against ``fast`` is left to those."""
+        with suppress(InvalidInput):
+            _ = self.evaluator
+
     def evaluator_record(self) -> dict[str, Any]:
         """What is kept of the trial of its evaluator when it is saved."""
         return choice.record(self._candidate(), self.evaluator)
 
     def _candidate(self) -> choice.Candidate:
-        levels = {name: levels_of(column) for name, column in self._form.columns.items() if column.categories is not None}
+        levels = {
+            name: levels_of(column) for name, column in self._form.columns.items() if column.categories is not None
+        }
         return choice.Candidate(
             self._model,
             self.flavor.name,

@@ -295,6 +295,7 @@ def read(
     warn: bool = True,
     hide_errors: bool = False,
     evaluator: str = "auto",
+    known_digest: str | None = None,
 ) -> PyFuncModel:
     """Load the model of a directory on this machine.
 
@@ -312,6 +313,8 @@ def read(
         whose errors end in logs.
     evaluator : {"auto", "fast", "native"}
         Whether the framework itself predicts, or a faster evaluator that was verified against it.
+    known_digest : str, optional
+        The directory's content digest, where somebody knows it.
 
     Raises
     ------
@@ -329,7 +332,9 @@ def read(
     model, code = _load(directory, found, flavor, consent)
     if warn:
         environment.warn_about_versions(found.ours.get("versions") or {}, directory.name)
-    return PyFuncModel(model, flavor, found, directory, code, hide_errors=hide_errors, evaluator=evaluator)
+    return PyFuncModel(
+        model, flavor, found, directory, code, hide_errors=hide_errors, evaluator=evaluator, known_digest=known_digest
+    )
 
 
 def flavor_for(found: Manifest) -> Flavor:

@@ -17,6 +17,7 @@ from typing import Any
 from sparkml_lifecycle import package, saving
 from sparkml_lifecycle.client import resolve
 from sparkml_lifecycle.errors import InvalidInput
+from sparkml_lifecycle.evaluators import choice
 from sparkml_lifecycle.flavors.python_model import PythonModel, PythonModelContext
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.saving import ModelInfo
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 
-def load_model(model_uri: str | Path, *, allow_code: bool | None = None) -> PyFuncModel:
+def load_model(model_uri: str | Path, *, allow_code: bool | None = None, evaluator: str = "auto") -> PyFuncModel:
     """Load a model of any framework, saved by this package or by MLflow.
 
     Parameters
@@ -43,6 +44,9 @@ def load_model(model_uri: str | Path, *, allow_code: bool | None = None) -> PyFu
         A path, ``file:``, ``s3://`` (and the like), ``runs:/<run_id>/<path>``, or a run's ``artifact_uri`` with a path.
     allow_code : bool, optional
         Consent to run code out of the model directory (a pickle, ``code/``); ``SPARKML_ALLOW_CODE`` where it is None.
+    evaluator : {"auto", "fast", "native"}
+        What scores it: ``native`` is its framework; ``fast`` an evaluator that gives the same answers and was tried against the
+        framework; ``auto`` takes the fast one where there is one (``model.evaluator`` says which, and why).
 
     Raises
     ------
@@ -55,7 +59,7 @@ def load_model(model_uri: str | Path, *, allow_code: bool | None = None) -> PyFu
     ConsentRequired
         If it would run code and nobody agreed to that.
     """
-    return package.read(resolve(model_uri), allow_code=allow_code)
+    return package.read(resolve(model_uri), allow_code=allow_code, evaluator=evaluator)
 
 
 def save_model(
@@ -120,8 +124,9 @@ def spark_udf(
         plain type, the leftmost output that can become it. From the model's signature where it is not given.
     predict_fn : str, optional
         The framework's method, such as ``predict_proba``.
-    evaluator : {"auto", "native"}
-        Which code evaluates the model; both are the framework's own predict.
+    evaluator : {"auto", "fast", "native"}
+        What scores the model: ``native`` is its framework; ``fast`` an evaluator that gives the same answers and was tried
+        against the framework; ``auto`` takes the fast one where there is one.
     env_manager : {"local"}
         Workers use the environment they have.
     params : mapping, optional
@@ -144,17 +149,18 @@ def spark_udf(
         raise InvalidInput(
             f"spark_udf(spark, model_uri): the model's URI is a text, found {type(model_uri).__name__}. Are the arguments swapped?"
         )
-    if evaluator not in ("auto", "native"):
-        raise InvalidInput(f"evaluator must be 'auto' or 'native', found {evaluator!r}.")
+    choice.check(evaluator)
     if env_manager not in (None, "local"):
         raise InvalidInput(
             f"env_manager={env_manager!r} is not supported: workers use the environment they have ('local')."
         )
     consent = Settings.load().allow_code if allow_code is None else allow_code
     directory = resolve(model_uri)
-    model = package.read(directory, allow_code=consent)
+    model = package.read(directory, allow_code=consent, evaluator=evaluator)
+    if evaluator == "fast":
+        _ = model.evaluator
     result = column.output_type(model, result_type, predict_fn)
     model.check_method(predict_fn)
     known = model.checked_params(params)
-    reference = ship(spark, directory, consent)
+    reference = ship(spark, directory, consent, evaluator=evaluator)
     return ModelUdf(reference, model.input_names, model.optional_names, result, predict_fn, known)

@@ -65,7 +65,8 @@ def score(
     typer.echo(
         f"{report.pace}, {ENGINES[report.engine]} -> {report.target} version {report.version}, run {report.run_id}"
     )
-    for note in (*([f"not faster: {report.why}"] if report.why else []), *report.notes):
+    why = [f"not faster: {report.why}"] if report.why else []
+    for note in (f"evaluator {report.evaluator}: {report.evaluator_why}", *why, *report.notes):
         typer.echo(f"  {note}")
 
 

@@ -204,7 +204,9 @@ def _tried(candidate: Candidate, scorer: TreesScorer) -> Choice:
     theirs = _cpu_seconds(lambda: candidate.native(rows, methods[0]))
     own = _cpu_seconds(lambda: ours(rows, methods[0]))
     if own > theirs:
-        return Choice(None, f"it is slower here ({own * 1e3:.1f} ms for {rows.num_rows:,} rows instead of {theirs * 1e3:.1f})")
+        return Choice(
+            None, f"it is slower here ({own * 1e3:.1f} ms for {rows.num_rows:,} rows instead of {theirs * 1e3:.1f})"
+        )
     equal = "equal to the last bit" if scorer.exact else "equal to 1e-12"
     return Choice(scorer, f"{equal} on {rows.num_rows:,} rows made to hurt")
 

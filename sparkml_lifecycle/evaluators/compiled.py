@@ -24,7 +24,7 @@ from typing import Any
 
 from sparkml_lifecycle.errors import MissingLibrary
 
-_CTYPES = {"address": ctypes.c_uint64, "whole": ctypes.c_int64, "real": ctypes.c_double}
+_CTYPES: dict[str, Any] = {"address": ctypes.c_uint64, "whole": ctypes.c_int64, "real": ctypes.c_double}
 _lock = threading.Lock()
 _engines: list[Any] = []  # code lives as long as its engine
 
@@ -105,7 +105,8 @@ def _function(module: str, name: str, form: str, arguments: tuple[str, ...], mak
     if (why := missing()) is not None:
         raise Unavailable(f"{why}.")
     source = find_spec(module)
-    assert source is not None and source.origin is not None
+    assert source is not None
+    assert source.origin is not None
     key = hashlib.sha256(
         json.dumps(
             [Path(source.origin).read_text(encoding="utf-8"), _versions(), cpu(), name, form, sys.version_info[:2]]

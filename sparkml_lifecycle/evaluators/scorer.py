@@ -30,9 +30,7 @@ class TreesScorer:
 
     name = "trees"
 
-    def __init__(
-        self, found: Found, levels: Mapping[int, pa.Array], width: int, *, takes_unknown: bool
-    ) -> None:
+    def __init__(self, found: Found, levels: Mapping[int, pa.Array], width: int, *, takes_unknown: bool) -> None:
         self._width = width
         self.exact = found.exact
         self.ensemble = found.ensemble
@@ -61,17 +59,16 @@ class TreesScorer:
     def _sums(self, table: pa.Table) -> np.ndarray | None:
         batches = table.combine_chunks().to_batches()
         if len(batches) > 1 or self.threads > 1:
-            batches = [
-                batch.slice(start, _ROWS) for batch in batches for start in range(0, batch.num_rows, _ROWS)
-            ]
+            batches = [batch.slice(start, _ROWS) for batch in batches for start in range(0, batch.num_rows, _ROWS)]
         if self.threads > 1 and len(batches) > 1:
             with ThreadPoolExecutor(self.threads) as pool:
                 parts = list(pool.map(self._of_batch, batches))
         else:
             parts = [self._of_batch(batch) for batch in batches]
-        if any(part is None for part in parts):
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
             return None
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return known[0] if len(known) == 1 else np.concatenate(known, axis=1)
 
     def _of_batch(self, batch: pa.RecordBatch) -> np.ndarray | None:
         if batch.num_columns != self._width:
@@ -81,5 +78,3 @@ class TreesScorer:
             return None
         sums, met = self._trees.raw(columns, batch.num_rows)
         return None if met & self._refused else sums
-
-

@@ -1,6 +1,6 @@
 """One job from its decision to its commit, begun again where another run of the job comes first."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ class Done:
     source_version : int or None
     engine, why : str
     notes : tuple of str
+    evaluators : collection of str
+        What scored the rows, each with the reason.
     """
 
     commit: Commit
@@ -34,6 +36,7 @@ class Done:
     engine: str
     why: str
     notes: tuple[str, ...]
+    evaluators: Collection[str] = ()
 
 
 class Way(Protocol):
@@ -45,6 +48,10 @@ class Way(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is worth knowing of how the rows were scored."""
+
+    @property
+    def evaluators(self) -> Collection[str]:
+        """What scored the rows, each with the reason."""
 
     def commit(self, target: Any, decision: Decision, said: dict[str, Any]) -> Commit:
         """Score and commit; :class:`Conflict` where somebody else came first."""
@@ -79,6 +86,11 @@ class ByFiles:
         """What is worth knowing of the files."""
         return self._files.notes if self._files is not None else ()
 
+    @property
+    def evaluators(self) -> Collection[str]:
+        """What scored the rows, each with the reason."""
+        return self._files.evaluators if self._files is not None else ()
+
     def commit(self, target: Any, decision: Decision, said: dict[str, Any]) -> Commit:
         """Score and commit; what an attempt before has written is as good."""
         before = self._scored
@@ -112,6 +124,8 @@ class BySpark:
         The DataFrame with what a decision asks for, and what counts its errors once it is written.
     notes : tuple of str
         What is worth knowing of the workers.
+    evaluators : collection of str
+        What scores the rows, each with the reason.
     """
 
     conf: JobConf
@@ -119,6 +133,7 @@ class BySpark:
     why: str
     score: Callable[[Decision], tuple[Any, Callable[[], int]]]
     notes: tuple[str, ...] = ()
+    evaluators: Collection[str] = ()
 
     def commit(self, target: Any, decision: Decision, said: dict[str, Any]) -> Commit:
         """Score and commit."""
@@ -185,7 +200,9 @@ class Attempt:
         raise AssertionError("the last attempt returns or raises")
 
     def _done(self, commit: Commit, decision: Decision) -> Done:
-        return Done(commit, self.source.now.version, self.way.engine, self.way.why, (*decision.notes, *self.way.notes))
+        notes = (*decision.notes, *self.way.notes)
+        evaluators = self.way.evaluators if commit.made else ()
+        return Done(commit, self.source.now.version, self.way.engine, self.way.why, notes, evaluators)
 
     # -- what is remembered -------------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,9 @@ class JobConf(_Strict):
         replaces the target in one commit; ``append`` adds the rows once per ``batch`` name.
     engine : {"auto", "direct", "dataframe", "column"}
         Who reads and writes; ``auto`` takes the fastest that can do the job, and the report says why not a faster one.
+    evaluator : {"auto", "fast", "native"}
+        What scores the model: ``native`` is its framework; ``fast`` an evaluator that gives the same answers and was tried against
+        it; ``auto`` the fast one where there is one, and the report says why not.
     batch : str or None
         The batch's name; needed by ``append``.
     keep : list of str or None
@@ -138,6 +141,7 @@ class JobConf(_Strict):
     job: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "default"
     mode: Literal["incremental", "overwrite", "append"] = "incremental"
     engine: Literal["auto", "direct", "dataframe", "column"] = "auto"
+    evaluator: Literal["auto", "fast", "native"] = "auto"
     batch: Annotated[str | None, BeforeValidator(_text)] = None
     keep: list[str] | None = None
     where: str | None = None

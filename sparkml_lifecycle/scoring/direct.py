@@ -103,9 +103,9 @@ def score_pieces(plan: FilePlan, pieces: Sequence[Piece], number: int) -> list[W
 
 
 def by_model(written: Sequence[Written], model: PyFuncModel) -> list[Written]:
-    """What a task has written, with what its worker has that the model was not saved with."""
-    differs = model.differing_versions
-    return [replace(one, differs=differs) for one in written] if differs else list(written)
+    """What a task has written, with what scored it and what its worker has that the model was not saved with."""
+    differs, evaluator = model.differing_versions, str(model.evaluator)
+    return [replace(one, differs=differs, evaluator=evaluator) for one in written]
 
 
 def output_of(plan: FilePlan) -> Output | PartitionedOutput:

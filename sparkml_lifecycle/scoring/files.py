@@ -52,6 +52,11 @@ class Files:
         return (*notes_of({one for file in self.written for one in file.differs}), *missing)
 
     @property
+    def evaluators(self) -> frozenset[str]:
+        """What scored the rows, and why."""
+        return frozenset(one.evaluator for one in self.written if one.evaluator)
+
+    @property
     def errors(self) -> int:
         """How many of them have no answer."""
         return sum(one.errors for one in self.written)

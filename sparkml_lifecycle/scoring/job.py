@@ -3,7 +3,7 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from sparkml_lifecycle.scoring.progress import Progress, Watch, watching
 from sparkml_lifecycle.scoring.reading import Reading, open_source
 from sparkml_lifecycle.scoring.record import Report
 from sparkml_lifecycle.scoring.rules import Decision
-from sparkml_lifecycle.scoring.ship import differing, is_local, ship
+from sparkml_lifecycle.scoring.ship import asked_workers, is_local, ship
 from sparkml_lifecycle.scoring.sink import SparkTarget, check_target
 from sparkml_lifecycle.scoring.source import check_columns
 from sparkml_lifecycle.scoring.worker import ModelReference
@@ -50,12 +50,14 @@ class Chosen:
     directory : Path
     consent : bool
         Whether code may run out of the model directory.
+    evaluator : {"auto", "fast", "native"}
     """
 
     client: LifecycleClient
     model: PyFuncModel
     directory: Path
     consent: bool
+    evaluator: str = "auto"
 
 
 def find_model(conf: JobConf, client: LifecycleClient | None = None) -> Chosen:
@@ -67,11 +69,16 @@ def find_model(conf: JobConf, client: LifecycleClient | None = None) -> Chosen:
         If there is no such run or model.
     ConsentRequired, MissingLibrary, FormatError
         If it cannot be loaded here.
+    InvalidInput
+        If ``evaluator: fast`` cannot be had for it.
     """
     client = client or LifecycleClient(conf.tracking_uri)
     directory = resolve(conf.model, client)
     consent = Settings.load().allow_code if conf.allow_code is None else conf.allow_code
-    return Chosen(client, package.read(directory, allow_code=consent), directory, consent)
+    model = package.read(directory, allow_code=consent, evaluator=conf.evaluator)
+    if conf.evaluator == "fast":
+        _ = model.evaluator
+    return Chosen(client, model, directory, consent, conf.evaluator)
 
 
 def run_job(
@@ -143,8 +150,17 @@ def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, watch: Watch)
         rows=done.commit.rows, seconds=seconds, version=done.commit.version, committed=done.commit.made, model_uri=conf.model,
         model_digest=chosen.model.digest, source_version=done.source_version, target=uris.normalise(conf.target.path),
         mode=conf.mode, engine=done.engine, why=done.why, notes=done.notes, run_id=run_id,
-        errors=done.commit.errors,
+        errors=done.commit.errors, evaluator=_named(done.evaluators), evaluator_why=_reasons(done.evaluators),
     )  # fmt: skip
+
+
+def _named(evaluators: Collection[str]) -> str:
+    return " and ".join(sorted({one.partition(": ")[0] for one in evaluators}))
+
+
+def _reasons(evaluators: Collection[str]) -> str:
+    several = len(evaluators) > 1
+    return "; ".join(one if several else one.partition(": ")[2] for one in sorted(evaluators))
 
 
 def _done(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, watch: Watch) -> Done:
@@ -230,12 +246,14 @@ def _way(
 
     if choice.target is not None:
         return ByFiles(conf, choice.engine, choice.why, by_files, choice.target)
-    differs = chosen.model.differing_versions if is_local(spark) else differing(spark, _shipped(spark, chosen))
-    return BySpark(conf, choice.engine, choice.why, by_spark, files.notes_of(differs))
+    differs, evaluators = set(chosen.model.differing_versions), {str(chosen.model.evaluator)}
+    if not is_local(spark):
+        differs, evaluators = asked_workers(spark, _shipped(spark, chosen))
+    return BySpark(conf, choice.engine, choice.why, by_spark, files.notes_of(differs), evaluators)
 
 
 def _shipped(spark: Any, chosen: Chosen) -> ModelReference:
-    return ship(spark, chosen.directory, chosen.consent, chosen.model.digest)
+    return ship(spark, chosen.directory, chosen.consent, chosen.model.digest, chosen.evaluator)
 
 
 _RAISED = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))\b:? ?(.*)$", re.MULTILINE)

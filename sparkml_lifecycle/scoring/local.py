@@ -39,7 +39,9 @@ def score(conf: JobConf, model: PyFuncModel, directory: Any, consent: bool, run_
     InvalidInput
         If the job needs Spark: for ``where``, a table of the catalog, SQL, or features of Delta that files alone do not show.
     """
-    reference = ModelReference(model.digest, str(directory), False, consent, Settings.load().model_cache_size)
+    reference = ModelReference(
+        model.digest, str(directory), False, consent, Settings.load().model_cache_size, conf.evaluator
+    )
 
     def run(plan: FilePlan, pieces: Sequence[Piece]) -> list[Written]:
         watch.begin(sum(piece.size for piece in pieces))

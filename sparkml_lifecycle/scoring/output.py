@@ -53,6 +53,8 @@ class Written:
         Packages of which the worker has another version than the model was saved with.
     nulls : int
         Rows without an answer.
+    evaluator : str
+        What scored them, and why.
     """
 
     path: str
@@ -63,6 +65,7 @@ class Written:
     partition: Mapping[str, str | None] = field(default_factory=dict)
     differs: Sequence[str] = ()
     nulls: int = 0
+    evaluator: str = ""
 
 
 @dataclass

@@ -43,6 +43,10 @@ class Report:
     notes : tuple of str
         What else is worth knowing, such as why there was nothing to do.
     run_id : str
+    evaluator : str
+        What scored the rows: ``native`` is the framework itself; ``native and trees`` where workers differ, empty where none were.
+    evaluator_why : str
+        Why.
     """
 
     rows: int
@@ -59,6 +63,8 @@ class Report:
     source_version: int | None = None
     notes: tuple[str, ...] = ()
     errors: int = 0
+    evaluator: str = ""
+    evaluator_why: str = ""
 
     @property
     def rows_per_second(self) -> float:
@@ -99,7 +105,8 @@ class Record:
         self.client.log_inputs(self.run_id, [_input(self.conf, report)])
         self._line(
             "FINISHED" if report.committed else "NOTHING", source_version=report.source_version, target_version=report.version,
-            rows=report.rows, errors=report.errors, seconds=report.seconds, engine=report.engine, notes="; ".join(report.notes),
+            rows=report.rows, errors=report.errors, seconds=report.seconds, engine=report.engine,
+            evaluator=report.evaluator, notes="; ".join(report.notes),
         )  # fmt: skip
         self.client.set_terminated(self.run_id)
 
@@ -169,6 +176,8 @@ def _done(report: Report) -> dict[str, str]:
         "notes": "; ".join(report.notes),
         "engine": report.engine,
         "why_not_faster": report.why,
+        "evaluator": report.evaluator,
+        "evaluator_why": report.evaluator_why,
         "committed": str(report.committed).lower(),
     }
 

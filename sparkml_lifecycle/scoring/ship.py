@@ -1,6 +1,7 @@
 """Brings a model directory to the executors, by its content digest."""
 
 import atexit
+import json
 import shutil
 import tempfile
 import zipfile
@@ -17,7 +18,9 @@ from sparkml_lifecycle.settings import Settings
 _archives: dict[str, Path] = {}
 
 
-def ship(spark: Any, directory: Path, allow_code: bool, digest: str | None = None) -> ModelReference:
+def ship(
+    spark: Any, directory: Path, allow_code: bool, digest: str | None = None, evaluator: str = "auto"
+) -> ModelReference:
     """Make a model directory of the driver readable for the workers of a session.
 
     On a local master workers read the driver's directory. Elsewhere it travels as one archive named by its digest, which
@@ -26,29 +29,31 @@ def ship(spark: Any, directory: Path, allow_code: bool, digest: str | None = Non
     digest = digest or digest_of(directory)
     size = Settings.load().model_cache_size
     if not _is_remote() and is_local(spark):
-        return ModelReference(digest, str(directory), False, allow_code, size)
+        return ModelReference(digest, str(directory), False, allow_code, size, evaluator)
     name = f"sparkml-{digest[:32]}"
     source = f"{_archive(directory, name)}#{name}"
     if _is_remote():
         _upload(spark, source, name)
     else:
         spark.sparkContext.addArchive(source)
-    return ModelReference(digest, name, True, allow_code, size)
+    return ModelReference(digest, name, True, allow_code, size, evaluator)
 
 
-def differing(spark: Any, reference: ModelReference) -> set[str]:
-    """Packages of which some worker of a cluster has another version than the model was saved with."""
+def asked_workers(spark: Any, reference: ModelReference) -> tuple[set[str], set[str]]:
+    """What the workers of a cluster say: packages of which one has another version than the model was saved with, and the evaluators."""
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from sparkml_lifecycle.scoring.worker import model_of
 
         for _ in batches:
-            yield pa.RecordBatch.from_arrays(
-                [pa.array(model_of(reference).differing_versions, pa.string())], ["differs"]
-            )
+            model = model_of(reference)
+            said = json.dumps([model.differing_versions, str(model.evaluator)])
+            yield pa.RecordBatch.from_arrays([pa.array([said], pa.string())], ["said"])
 
     tasks = int(spark.sparkContext.defaultParallelism)
-    return {row["differs"] for row in spark.range(0, tasks, 1, tasks).mapInArrow(work, "differs string").collect()}
+    rows = spark.range(0, tasks, 1, tasks).mapInArrow(work, "said string").collect()
+    said = [json.loads(row["said"]) for row in rows]
+    return {one for differs, _ in said for one in differs}, {evaluator for _, evaluator in said}
 
 
 def is_local(spark: Any) -> bool:

@@ -30,6 +30,7 @@ def score(
     result_type: Any = None,
     predict_fn: str | None = None,
     params: Mapping[str, Any] | None = None,
+    evaluator: Literal["auto", "fast", "native"] = "auto",
     client: LifecycleClient | None = None,
     allow_code: bool | None = None,
 ) -> Any:
@@ -47,7 +48,7 @@ def score(
         The name of the prediction column.
     prefix : str
         Put before the names of the prediction and its stamps, where they clash with others.
-    result_type, predict_fn, params
+    result_type, predict_fn, params, evaluator
         As for :func:`sparkml_lifecycle.pyfunc.spark_udf`.
     client : LifecycleClient, optional
         The lake of ``runs:/`` URIs.
@@ -75,6 +76,7 @@ def score(
         {
             "model": os.fspath(model), "source": {"path": "a DataFrame", "format": "sql"}, "target": {"path": "nowhere"}, "mode": "overwrite",
             "keep": None if keep is None else list(keep), "output": output, "prefix": prefix, "predict_fn": predict_fn,
+            "evaluator": evaluator,
             "params": dict(params or {}), "allow_code": allow_code,
         },
         "score(...)",
@@ -82,7 +84,9 @@ def score(
     chosen = find_model(conf, client or LifecycleClient())
     check_columns(df, chosen.model)
     layout = layout_of(df.columns, chosen.model, conf, output_type(chosen.model, result_type, predict_fn))
-    return with_predictions(df, chosen.model, layout, ship(df.sparkSession, chosen.directory, chosen.consent))
+    return with_predictions(
+        df, chosen.model, layout, ship(df.sparkSession, chosen.directory, chosen.consent, evaluator=evaluator)
+    )
 
 
 def score_table(

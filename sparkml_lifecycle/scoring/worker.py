@@ -41,6 +41,8 @@ class ModelReference:
         The driver's consent to code out of the directory.
     cache_size : int
         How many models a worker keeps.
+    evaluator : {"auto", "fast", "native"}
+        What scores the model.
     """
 
     digest: str
@@ -48,6 +50,12 @@ class ModelReference:
     archive: bool = False
     allow_code: bool = False
     cache_size: int = 3
+    evaluator: str = "auto"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from other models in the worker's cache."""
+        return self.digest, self.evaluator
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Plan:
 # the fields of an answer that may have a reason instead
 ANSWERED = ("answer", "error")
 
-_cache: OrderedDict[str, PyFuncModel] = OrderedDict()
+_cache: OrderedDict[tuple[str, str], PyFuncModel] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -94,19 +102,27 @@ def model_of(reference: ModelReference) -> PyFuncModel:
     model with reference cycles is freed.
     """
     with _lock:
-        if reference.digest in _cache:
-            _cache.move_to_end(reference.digest)
-            return _cache[reference.digest]
+        if reference.key in _cache:
+            _cache.move_to_end(reference.key)
+            return _cache[reference.key]
         gc.unfreeze()
         while len(_cache) >= max(reference.cache_size, 1):
             _cache.popitem(last=False)
         gc.collect()
         _hold_gpus()
-        model = read(_directory_of(reference), allow_code=reference.allow_code, warn=False, hide_errors=True)
+        model = read(
+            _directory_of(reference),
+            allow_code=reference.allow_code,
+            warn=False,
+            hide_errors=True,
+            evaluator=reference.evaluator,
+            known_digest=reference.digest,
+        )
         model.limit_threads(_task_cpus() or 1)
         _hold_native_threads()
+        model.prepare()
         _keep_memory()
-        _cache[reference.digest] = model
+        _cache[reference.key] = model
         gc.collect()
         gc.freeze()
         return model

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sparkml_lifecycle.evaluators.trees.evaluator import FLOAT32, FLOAT64, CODES, ColumnData
+from sparkml_lifecycle.evaluators.trees.evaluator import CODES, FLOAT32, FLOAT64, ColumnData
 
 _WHOLE = 2**53  # up to here a float64 holds every whole number
 
@@ -88,6 +88,4 @@ def matrix_data(matrix: np.ndarray) -> list[ColumnData] | None:
         return None
     kind = FLOAT64 if matrix.dtype == np.float64 else FLOAT32
     step, across = matrix.strides[0] // matrix.itemsize, matrix.strides[1]
-    return [
-        ColumnData(matrix.ctypes.data + across * i, kind, stride=step, keep=matrix) for i in range(matrix.shape[1])
-    ]
+    return [ColumnData(matrix.ctypes.data + across * i, kind, stride=step, keep=matrix) for i in range(matrix.shape[1])]

@@ -115,7 +115,7 @@ def stacked(trees: Sequence[Sequence[np.ndarray]], dtype: type) -> Trees:
     """Trees out of (left, right, feature, cut, missing_right, group, value) of each."""
     at = np.concatenate([[0], np.cumsum([len(tree[0]) for tree in trees])]).astype(np.int64)
     kinds = (np.int32, np.int32, np.int32, np.float64, np.bool_, np.int32, dtype)
-    columns = [
+    columns: list[np.ndarray] = [
         np.ascontiguousarray(np.concatenate([np.asarray(tree[i]) for tree in trees]), kind)
         for i, kind in enumerate(kinds)
     ]
@@ -139,6 +139,6 @@ def below_or_equal(threshold: np.ndarray, dtype: type) -> np.ndarray:
         NaN where nothing is above.
     """
     with np.errstate(over="ignore"):
-        near = threshold.astype(dtype)
+        near: np.ndarray = threshold.astype(dtype)
     near = np.where(near > threshold, np.nextafter(near, dtype(-np.inf)), near)
     return np.where(threshold == np.inf, np.nan, np.nextafter(near, dtype(np.inf)).astype(np.float64))

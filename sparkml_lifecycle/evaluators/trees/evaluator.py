@@ -99,7 +99,7 @@ class TreesEvaluator:
             plan.real.itemsize * BLOCK,
         )
         starts = np.concatenate([[0], np.cumsum([-(-size // 64) * 64 for size in sizes])])
-        for number, value in enumerate(plan.missing_values):
+        for number in range(count):
             plan.features[number, 8] = plan.missing_values[number:].ctypes.data
         at = [
             array.ctypes.data

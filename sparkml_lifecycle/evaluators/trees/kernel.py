@@ -271,7 +271,9 @@ def _prepare(columns, start, rows, n_features, features, planes, cuts, v, p, ran
             if feature[1] > 0:
                 _rank(v, like(cuts, address(cuts) + numba.uint64(feature[0])), feature[1], p)
                 for plane in range(feature[2], feature[2] + feature[3]):
-                    _spread(v, p, i64(address(planes) + numba.uint64(16 * plane)), u8(ranks + numba.uint64(BLOCK * plane)))
+                    _spread(
+                        v, p, i64(address(planes) + numba.uint64(16 * plane)), u8(ranks + numba.uint64(BLOCK * plane))
+                    )
             if walks & 4:
                 for r in range(BLOCK):
                     keys[r * n_features + f] = p[r] if v[r] == v[r] else math.nan
@@ -310,7 +312,9 @@ def _walk(nodes, sets, has_sets, keys, width, ends):
                 goes = (x >= low_float(word)) | ((x != x) & ((word & numba.uint64(1 << 40)) != 0))
                 if has_sets != 0 and (word & numba.uint64(1 << 41)) != 0:
                     code = numba.uint64(x)
-                    goes = (sets[(word & numba.uint64(0xFFFFFFFF)) + (code >> numba.uint64(6))] >> (code & numba.uint64(63))) & one != 0
+                    goes = (
+                        sets[(word & numba.uint64(0xFFFFFFFF)) + (code >> numba.uint64(6))] >> (code & numba.uint64(63))
+                    ) & one != 0
                 step = distance if goes else min(distance, one)
                 ends[i] += numba.int32(step)
                 walking |= step

@@ -10,7 +10,7 @@ _ONE, _TINY, _MOST = np.float32(1), np.float32(1e-16), np.float32(88.7)
 
 
 @numba.njit(error_model="numpy", nogil=True)
-def sigmoid32(values, outputs, rows, extra):
+def _sigmoid32(values, outputs, rows, extra):
     for i in range(outputs * rows):
         x = min(-values[i], _MOST)
         values[i] = _ONE / (np.float32(math.exp(x)) + _ONE + _TINY)
@@ -18,14 +18,14 @@ def sigmoid32(values, outputs, rows, extra):
 
 
 @numba.njit(error_model="numpy", nogil=True)
-def exp32(values, outputs, rows, extra):
+def _exp32(values, outputs, rows, extra):
     for i in range(outputs * rows):
         values[i] = np.float32(math.exp(values[i]))
     return 0
 
 
 @numba.njit(error_model="numpy", nogil=True)
-def softmax32(values, outputs, rows, extra):
+def _softmax32(values, outputs, rows, extra):
     for r in range(rows):
         most = values[r]
         for o in range(1, outputs):
@@ -41,21 +41,21 @@ def softmax32(values, outputs, rows, extra):
 
 
 @numba.njit(error_model="numpy", nogil=True)
-def sigmoid64(values, outputs, rows, extra):
+def _sigmoid64(values, outputs, rows, extra):
     for i in range(outputs * rows):
         values[i] = 1.0 / (1.0 + math.exp(-extra * values[i]))
     return 0
 
 
 @numba.njit(error_model="numpy", nogil=True)
-def exp64(values, outputs, rows, extra):
+def _exp64(values, outputs, rows, extra):
     for i in range(outputs * rows):
         values[i] = math.exp(values[i])
     return 0
 
 
 @numba.njit(error_model="numpy", nogil=True)
-def softmax64(values, outputs, rows, extra):
+def _softmax64(values, outputs, rows, extra):
     for r in range(rows):
         most = values[r]
         for o in range(1, outputs):
@@ -73,4 +73,4 @@ def softmax64(values, outputs, rows, extra):
 def compiled(form):
     """The dispatcher and the signature of a link."""
     real = types.float32 if form.endswith("32") else types.float64
-    return globals()[form], (types.CPointer(real), types.int64, types.int64, types.float64)
+    return globals()[f"_{form}"], (types.CPointer(real), types.int64, types.int64, types.float64)

@@ -1,7 +1,7 @@
 """What the kernel reads: conditions, circuits and nodes out of an ensemble."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,12 +12,16 @@ from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Trees
 BLOCK = 512  # rows; the kernel's
 PAGE = 254  # ranks to a byte, beside missing on the left and on the right
 _NONE, _ZEROS, _ONES, _BITS, _SCRATCH = -1, 0, 1, 2, 10  # registers of 64 bytes
-_MOST_BITS = 8  # of a leaf's number
+_LEAST_BITS, _MOST_BITS = 4, 8  # of a leaf's number
 _UPPER = 7  # levels of a tree that is walked below them
 _CONDITIONS = 2048  # that are kept at once: 128 KB
 _TILE = 8  # blocks that go through a tree that is walked
 _WALKS, _HAS_SETS, _BY_RANK = 1, 2, 4
 _MOST_FEATURES, _MOST_DISTANCE, _MOST_RANK = 1 << 8, 1 << 22, 1 << 24  # of a walked node
+
+
+# by the number of a node
+Counts = list[int] | dict[int, int]
 
 
 @dataclass
@@ -77,7 +81,8 @@ class _Circuit:
     def __init__(self, plan: "Plan", root: int, segment: _Segment) -> None:
         self.plan, self.segment = plan, segment
         self.left, self.right = plan.left, plan.right
-        self.count, self.height = plan.count, plan.height
+        self.count: Counts = plan.count
+        self.height: Counts = plan.height
         self.ops: list[list[int]] = []
         self.free: list[int] = []
         self.made: dict[int, int] = {}  # scratch registers that hold a result, and the position of its operation
@@ -87,7 +92,7 @@ class _Circuit:
         self.walks = self.count[root] > 1 << _MOST_BITS
         if self.walks:
             self._cut_off(root)
-        least = max(1, (self.count[root] - 1).bit_length())
+        least = max(_LEAST_BITS, (self.count[root] - 1).bit_length())
         self.bits = min(max(least, min(self.height[root], least + 1)), _MOST_BITS)
         self._finish(self._subtree(root, self.bits, 0))
 
@@ -367,7 +372,8 @@ class Plan:
     def _features(self, planes: dict[tuple[int, int, bool], int]) -> None:
         rows, tables, at = [], [], 0
         self.missing_values = np.array(
-            [np.nan if f.missing_value is None else self.real.type(f.missing_value) for f in self.ensemble.features]
+            [np.nan if f.missing_value is None else self.real.type(f.missing_value) for f in self.ensemble.features],
+            np.float64,
         )
         first_plane = 0
         for number, feature in enumerate(self.ensemble.features):
@@ -435,5 +441,5 @@ def _plane_of(key: tuple[int, int, bool]) -> tuple[int, int, bool]:
     return feature, max(rank - 1, 0) // PAGE, missing
 
 
-def _array(rows: list[tuple[int, ...]], width: int) -> np.ndarray:
+def _array(rows: Sequence[tuple[int, ...]], width: int) -> np.ndarray:
     return np.array(rows, np.int64).reshape(-1, width) if rows else np.zeros((1, width), np.int64)

@@ -96,9 +96,7 @@ def _known_codes(model: Any) -> dict[int, list[int]]:
     if model.is_categorical_ is None or getattr(model, "_preprocessor", None) is None:
         return {}
     known, at = model._bin_mapper.make_known_categories_bitsets()
-    return {
-        int(feature): _codes_in(known[at[feature]]) for feature in np.flatnonzero(model._is_categorical_remapped)
-    }
+    return {int(feature): _codes_in(known[at[feature]]) for feature in np.flatnonzero(model._is_categorical_remapped)}
 
 
 def _own_methods(model: Any, names: Sequence[str]) -> dict[str, Callable[[np.ndarray], Any]]:
@@ -204,4 +202,3 @@ def _averaged(model: Any, trees: Sequence[Any], count: int | None) -> Found:
         return model.classes_.take(np.argmax(mean(sums), axis=0), axis=0)
 
     return Found(ensemble, {"predict": label, "predict_proba": probabilities})
-

@@ -76,7 +76,7 @@ def _base(stored: str, objective: str, outputs: int) -> np.ndarray:
     """The base of each output before the link, as XGBoost computes it from the stored score."""
     found = json.loads(stored) if isinstance(stored, str) else stored
     scores = np.array(found if isinstance(found, list) else [found], np.float32)
-    if objective in _LOGISTIC or objective == "binary:logitraw":
+    if objective in _LOGISTIC:
         one = np.float32(1)
         scores = np.array([-_logf(float(one / score - one)) for score in scores], np.float32)
     elif objective in _EXPONENTIAL:
@@ -98,9 +98,7 @@ def _logf(value: float) -> float:
     return float(function(value))
 
 
-def _features(
-    count: int, booster: Any, model: Any, levels: Mapping[str, int], schema: Any
-) -> list[Feature]:
+def _features(count: int, booster: Any, model: Any, levels: Mapping[str, int], schema: Any) -> list[Feature]:
     kinds = booster.feature_types or ["q"] * count
     own = booster.feature_names or schema.names
     missing = None if type(model).__name__ == "Booster" else model.get_params().get("missing")
