@@ -164,6 +164,8 @@ class PyFuncModel:
             levels,
             self._methods,
             self._native,
+            self._transformed,
+            lambda: self.flavor.one_thread(self._model),
             lambda given, method: self.flavor.named(self._model, given, method),
             environment.versions_of(self.flavor.packages),
             self._form.spelling.unseen != "refused",
@@ -172,18 +174,35 @@ class PyFuncModel:
         )
 
     def _input_schema(self) -> Any:
-        """The types of its columns; doubles where only names are known."""
+        """The types of its columns; doubles, or those of their categories, where only names are known."""
         import pyarrow as pa
 
         columns = self._signature.columns
         if columns:
             return pa.schema([(str(c.name or i), c.type) for i, c in enumerate(columns)])
-        return None if self._names is None else pa.schema([(name, pa.float64()) for name in self._names])
+        if self._names is None:
+            return None
+        known = {name: column.type for name, column in self._form.columns.items() if column.categories is not None}
+        return pa.schema([(name, known.get(name, pa.float64())) for name in self._names])
 
     def _native(self, table: Any, method: str) -> Any:
         """What the framework answers to columns that conform."""
         pieces = [(rows, self._ask(made, method, {})) for rows, made in self._form.calls(table)]
         return pieces[0][1] if pieces[0][0] is None else assemble(pieces, table.num_rows)
+
+    def _transformed(self, table: Any) -> Any:
+        """What the steps of a pipeline before the last one give, a matrix, which may be sparse."""
+        pieces = []
+        for rows, made in self._form.calls(table):
+            given = self._model[:-1].transform(made) if hasattr(self._model, "steps") else made
+            pieces.append((rows, given))
+        if pieces[0][0] is None:
+            return pieces[0][1]
+        parts = [(rows, given.toarray() if hasattr(given, "toarray") else np.asarray(given)) for rows, given in pieces]
+        whole = np.empty((table.num_rows, parts[0][1].shape[1]), np.float64)
+        for rows, given in parts:
+            whole[rows] = given
+        return whole
 
     def _evaluated(self, table: Any, method: str, params: Mapping[str, Any]) -> Any:
         """What the evaluator answers; None where the framework has to."""

@@ -6,24 +6,40 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import InvalidInput
-from sparkml_lifecycle.evaluators import compiled, verification
+from sparkml_lifecycle.evaluators import compiled, linear, pipelines, verification
+from sparkml_lifecycle.evaluators.linear import LinearScorer
 from sparkml_lifecycle.evaluators.scorer import TreesScorer
+from sparkml_lifecycle.evaluators.trees import derived
 from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
 
+Scorer = TreesScorer | LinearScorer
 EVALUATORS = ("auto", "fast", "native")
 NATIVE = "native"
 # a reader to a flavor: (model, the model's levels by name, names of its columns) -> Found
 _READERS = {"h2o": "h2o", "lightgbm": "lightgbm", "sklearn": "sklearn", "xgboost": "xgboost"}
-_SOURCES = ("kernel", "link_kernel", "plan", "evaluator", "ensemble", "xgboost", "sklearn", "lightgbm", "h2o")
+_SOURCES = (
+    "kernel",
+    "link_kernel",
+    "plan",
+    "evaluator",
+    "ensemble",
+    "derived",
+    "xgboost",
+    "sklearn",
+    "lightgbm",
+    "h2o",
+)
 
 
 @dataclass(frozen=True)
@@ -32,13 +48,13 @@ class Choice:
 
     Attributes
     ----------
-    scorer : TreesScorer, optional
+    scorer : TreesScorer or LinearScorer, optional
         None where the framework's own predict is used.
     why : str
         A sentence for the report.
     """
 
-    scorer: TreesScorer | None
+    scorer: Scorer | None
     why: str
 
     @property
@@ -66,6 +82,10 @@ class Candidate:
     methods : sequence of str
     native : callable
         (table, method) -> what the framework answers.
+    transform : callable
+        From a table of columns to what the steps before the last one give: a matrix (rows, outputs), which may be sparse.
+    one_thread : callable
+        A context in which the framework adds up in one order.
     named : callable
         (answers, method) -> the same, with the names of the flavor.
     versions : mapping of str to str
@@ -84,6 +104,8 @@ class Candidate:
     levels: Mapping[str, pa.Array]
     methods: Sequence[str]
     native: Callable[[pa.Table, str], Any]
+    transform: Callable[[pa.Table], Any]
+    one_thread: Callable[[], AbstractContextManager[Any]]
     named: Callable[[Any, str], Any]
     versions: Mapping[str, str]
     takes_unknown: bool
@@ -142,9 +164,7 @@ def _found(candidate: Candidate) -> Choice:
     if known is not None and known["name"] == NATIVE:
         return Choice(None, str(known["why"]))
     try:
-        found = read(candidate)
-        levels = _by_position(candidate, found)
-        scorer = TreesScorer(found, levels, len(candidate.schema), takes_unknown=candidate.takes_unknown)
+        scorer = scorer_of(candidate)
     except Unknown as error:
         return Choice(None, str(error))
     except compiled.Unavailable as error:
@@ -153,20 +173,52 @@ def _found(candidate: Candidate) -> Choice:
         return Choice(None, f"its trees cannot be read ({type(error).__name__}: {str(error)[:120]})")
     if known is not None:
         return Choice(scorer, str(known["why"]))
-    choice = _tried(candidate, scorer)
+    with candidate.one_thread():
+        choice = _tried(candidate, scorer)
     _remember(candidate, choice)
     return choice
 
 
-def read(candidate: Candidate) -> Found:
-    """The trees of a model.
+def scorer_of(candidate: Candidate) -> Scorer:
+    """What may score a model, not tried yet.
 
     Raises
     ------
     Unknown
     """
-    reader = importlib.import_module(f"sparkml_lifecycle.evaluators.trees.{_READERS[candidate.flavor]}")
-    found: Found = reader.read(candidate.model, {n: len(v) for n, v in candidate.levels.items()}, candidate.schema)
+    schema = candidate.schema
+    assert schema is not None
+    steps, last = _steps(candidate)
+
+    def ask(table: pa.Table) -> Any:
+        return candidate.native(table, candidate.methods[0])
+
+    if candidate.flavor == "sklearn" and linear.is_linear(last):
+        return LinearScorer(last, pipelines.read(steps, schema, candidate.transform, ask))
+    if not steps:
+        found = _trees(candidate, last, schema)
+    else:
+        prefix = pipelines.read(steps, schema, candidate.transform, ask)
+        if not type(last).__module__.startswith("sklearn.") and prefix.is_sparse:
+            raise Unknown("its transformers give a sparse matrix, whose zeros are missing to the trees")
+        found = derived.before(_trees(candidate, last, None), prefix)
+    return TreesScorer(found, _by_position(candidate, found), len(schema), takes_unknown=candidate.takes_unknown)
+
+
+def _steps(candidate: Candidate) -> tuple[list[Any], Any]:
+    """The transformers of a pipeline and its last step."""
+    model = candidate.model
+    if type(model).__name__ == "Pipeline" and type(model).__module__.startswith("sklearn."):
+        return [step for _, step in model.steps[:-1]], model.steps[-1][1]
+    return [], model
+
+
+def _trees(candidate: Candidate, model: Any, schema: pa.Schema | None) -> Found:
+    own = next(iter(type(model).__mro__)).__module__.partition(".")[0]
+    # the last step of a pipeline may be of another framework
+    name = own if candidate.flavor == "sklearn" and own in _READERS else _READERS[candidate.flavor]
+    reader = importlib.import_module(f"sparkml_lifecycle.evaluators.trees.{name}")
+    found: Found = reader.read(model, {n: len(v) for n, v in candidate.levels.items()}, schema)
     return found
 
 
@@ -180,26 +232,28 @@ def _by_position(candidate: Candidate, found: Found) -> dict[int, pa.Array]:
     for feature in found.ensemble.features:
         if feature.size is not None:
             own = found.levels.get(feature.column)
-            name = schema.names[feature.column]
-            levels[feature.column] = candidate.levels[name] if own is None else pa.array(list(own))
+            name, kind = schema.names[feature.column], schema.types[feature.column]
+            plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+            levels[feature.column] = candidate.levels[name] if own is None else pa.array(list(own)).cast(plain)
     return levels
 
 
 # -- trying --------------------------------------------------------------------------------------------------------------
 
 
-def _tried(candidate: Candidate, scorer: TreesScorer) -> Choice:
+def _tried(candidate: Candidate, scorer: Scorer) -> Choice:
     methods = [method for method in candidate.methods if scorer.has(method)]
     if not methods:
         return Choice(None, "none of its methods is known")
     assert candidate.schema is not None
-    rows = verification.hurting_rows(scorer.ensemble, candidate.schema, scorer.levels)
+    rows = scorer.trial_rows(candidate.schema, np.random.default_rng(0))
+    allowed = None if scorer.exact else verification.TOLERANCE * scorer.magnitude(rows)
 
     def ours(table: pa.Table, method: str) -> Any:
         given = scorer.answer(table, method)
         return None if given is None else candidate.named(given, method)
 
-    if (different := verification.compared(methods, rows, candidate.native, ours, scorer.exact)) is not None:
+    if (different := verification.compared(methods, rows, candidate.native, ours, allowed)) is not None:
         return Choice(None, f"it did not pass its trial: {different}")
     theirs = _cpu_seconds(lambda: candidate.native(rows, methods[0]))
     own = _cpu_seconds(lambda: ours(rows, methods[0]))
@@ -228,8 +282,8 @@ def _cpu_seconds(call: Callable[[], Any]) -> float:
 def _code() -> str:
     """A digest of what reads, plans and scores."""
     found = hashlib.sha256()
-    for name in _SOURCES:
-        spec = find_spec(f"sparkml_lifecycle.evaluators.trees.{name}")
+    for name in (*(f"trees.{one}" for one in _SOURCES), "linear", "pipelines", "scorer"):
+        spec = find_spec(f"sparkml_lifecycle.evaluators.{name}")
         if spec is not None and spec.origin is not None:
             found.update(Path(spec.origin).read_bytes())
     return found.hexdigest()[:16]

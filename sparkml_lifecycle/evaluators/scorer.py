@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from sparkml_lifecycle.evaluators import verification
 from sparkml_lifecycle.evaluators.trees.answers import Found
 from sparkml_lifecycle.evaluators.trees.columns import batch_data
-from sparkml_lifecycle.evaluators.trees.evaluator import INFINITE, MISSING, UNKNOWN, TreesEvaluator
+from sparkml_lifecycle.evaluators.trees.ensemble import Feature
+from sparkml_lifecycle.evaluators.trees.evaluator import TreesEvaluator
 
 _ROWS = 65_536  # of a batch that is split over threads
 
@@ -35,17 +38,24 @@ class TreesScorer:
         self.exact = found.exact
         self.ensemble = found.ensemble
         self._found, self.levels = found, levels
-        self._trees = TreesEvaluator(found.ensemble)
-        self._refused = (0 if found.ensemble.takes_missing else MISSING) | (
-            0 if found.ensemble.takes_infinite else INFINITE
-        )
-        self._refused |= 0 if takes_unknown else UNKNOWN
+        ensemble = found.ensemble
+        if not takes_unknown:
+            ensemble = replace(ensemble, features=[_refusing_unknown(feature) for feature in ensemble.features])
+        self._trees = TreesEvaluator(ensemble)
         self.threads = 1
 
     @property
     def nbytes(self) -> int:
         """The memory of its arrays."""
         return self._trees.nbytes
+
+    def trial_rows(self, schema: pa.Schema, chance: np.random.Generator) -> pa.Table:
+        """Rows that are made to hurt."""
+        return verification.hurting_rows(self.ensemble, schema, self.levels, chance)
+
+    def magnitude(self, table: pa.Table) -> np.ndarray:
+        """(rows,) of how large the numbers are that are added up: rounding is as large as these."""
+        return np.full(table.num_rows, self._found.magnitude)
 
     def has(self, method: str) -> bool:
         """Whether it knows the framework's method."""
@@ -76,5 +86,9 @@ class TreesScorer:
         columns = batch_data(batch, self.levels)
         if columns is None:
             return None
-        sums, met = self._trees.raw(columns, batch.num_rows)
-        return None if met & self._refused else sums
+        sums, is_refused = self._trees.raw(columns, batch.num_rows)
+        return None if is_refused else sums
+
+
+def _refusing_unknown(feature: Feature) -> Feature:
+    return replace(feature, refuses=feature.refuses | {"unknown"})

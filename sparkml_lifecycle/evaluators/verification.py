@@ -10,10 +10,12 @@ from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble
 
 _MOST = 1500  # thresholds of a feature that are tried
 _ROWS = 8192
-_TOLERANCE = 1e-12
+TOLERANCE = 1e-12
 
 
-def hurting_rows(ensemble: Ensemble, schema: pa.Schema, levels: Mapping[int, pa.Array], seed: int = 0) -> pa.Table:
+def hurting_rows(
+    ensemble: Ensemble, schema: pa.Schema, levels: Mapping[int, pa.Array], chance: np.random.Generator
+) -> pa.Table:
     """Rows of the model's columns: each threshold, its neighbours, missing, infinities, zeros, unknown categories, random ones.
 
     Parameters
@@ -23,18 +25,21 @@ def hurting_rows(ensemble: Ensemble, schema: pa.Schema, levels: Mapping[int, pa.
         The types of the model's columns.
     levels : mapping of int to pyarrow.Array
         Categories by the position of their column.
-    seed : int
+    chance : numpy.random.Generator
     """
-    chance = np.random.default_rng(seed)
     by_column = {feature.column: number for number, feature in enumerate(ensemble.features)}
     columns = []
     for position, field in enumerate(schema):
         number = by_column.get(position)
+        refused = set() if number is None else set(ensemble.features[number].refuses)
+        refused |= set() if ensemble.takes_missing else {"missing"}
+        refused |= set() if ensemble.takes_infinite else {"infinite"}
         if position in levels:
-            columns.append(_categories(levels[position], field.type, chance))
+            columns.append(_categories(levels[position], field.type, refused, chance))
+        elif _is_number(field.type):
+            columns.append(_numbers(_cuts_of(ensemble, number, chance), field.type, ensemble.real, refused, chance))
         else:
-            cuts = _cuts_of(ensemble, number, chance)
-            columns.append(_numbers(cuts, field.type, ensemble, chance))
+            columns.append(pa.nulls(_ROWS, field.type))
     return pa.table(columns, schema=schema)
 
 
@@ -47,8 +52,14 @@ def _cuts_of(ensemble: Ensemble, number: int | None, chance: np.random.Generator
     return chance.choice(cuts, _MOST, replace=False) if len(cuts) > _MOST else cuts if len(cuts) else np.zeros(1)
 
 
-def _numbers(cuts: np.ndarray, kind: pa.DataType, ensemble: Ensemble, chance: np.random.Generator) -> pa.Array:
-    real = ensemble.real.type
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _numbers(
+    cuts: np.ndarray, kind: pa.DataType, precision: np.dtype[Any], refused: set[str], chance: np.random.Generator
+) -> pa.Array:
+    real = precision.type
     near = cuts.astype(real)
     with np.errstate(over="ignore", invalid="ignore"):
         tried = [cuts, np.nextafter(cuts, np.inf), np.nextafter(cuts, -np.inf)]
@@ -58,12 +69,12 @@ def _numbers(cuts: np.ndarray, kind: pa.DataType, ensemble: Ensemble, chance: np
     span = max(float(np.ptp(cuts)), 1.0)
     tried.append(chance.uniform(cuts.min() - span / 4, cuts.max() + span / 4, _MOST))
     tried.append(np.array([0.0, -0.0, 1e-36, -1e-36, 1.0, -1.0, 1e30, -1e30]))
-    if ensemble.takes_infinite:
+    if "infinite" not in refused:
         tried.append(np.array([np.inf, -np.inf]))
     values = np.concatenate(tried)
     picked = np.concatenate([values, chance.choice(values, max(_ROWS - len(values), 0))])[:]
     picked = chance.permutation(picked)[:_ROWS]
-    mask = chance.random(_ROWS) < 0.08 if ensemble.takes_missing else None
+    mask = None if "missing" in refused else chance.random(_ROWS) < 0.08
     if pa.types.is_boolean(kind):
         return pa.array(picked > np.median(picked), mask=mask)
     if pa.types.is_integer(kind):
@@ -74,31 +85,33 @@ def _numbers(cuts: np.ndarray, kind: pa.DataType, ensemble: Ensemble, chance: np
     return pa.array(picked, mask=mask).cast(kind, safe=False)
 
 
-def _categories(levels: pa.Array, kind: pa.DataType, chance: np.random.Generator) -> pa.Array:
-    indices = chance.integers(0, len(levels), _ROWS)
-    return levels.take(pa.array(indices, mask=chance.random(_ROWS) < 0.05)).cast(kind)
+def _categories(levels: pa.Array, kind: pa.DataType, refused: set[str], chance: np.random.Generator) -> pa.Array:
+    mask = None if "missing" in refused else chance.random(_ROWS) < 0.05
+    return levels.take(pa.array(chance.integers(0, len(levels), _ROWS), mask=mask)).cast(kind)
 
 
-def difference(expected: Any, found: Any, exact: bool) -> str | None:
+def difference(expected: Any, found: Any, allowed: np.ndarray | None) -> str | None:
     """In which way two answers differ, as a sentence; None if they do not.
 
     Parameters
     ----------
     expected, found : array, or dict of arrays
-    exact : bool
-        To the last bit, else to 1e-12 relative.
+    allowed : (rows,) array, optional
+        How far an answer may be away, beside 1e-12 of itself; None: they must be equal to the last bit.
     """
     if isinstance(expected, Mapping) or isinstance(found, Mapping):
         if not isinstance(expected, Mapping) or not isinstance(found, Mapping) or list(expected) != list(found):
             return "the answers have other names"
-        return next((d for name in expected if (d := difference(expected[name], found[name], exact))), None)
+        return next((d for name in expected if (d := difference(expected[name], found[name], allowed))), None)
     want, got = np.asarray(expected), np.asarray(found)
     if want.shape != got.shape or want.dtype != got.dtype:
         return f"{got.dtype} of shape {got.shape} instead of {want.dtype} of shape {want.shape}"
     if want.dtype.kind == "f":
         same = (want == got) | (np.isnan(want) & np.isnan(got))
-        if not exact:
-            same |= np.isclose(want, got, rtol=_TOLERANCE, atol=1e-300)
+        if allowed is not None:
+            room = allowed if want.ndim == 1 else allowed[:, None]
+            with np.errstate(invalid="ignore"):
+                same |= np.abs(want - got) <= TOLERANCE * np.abs(want) + room
     else:
         same = want == got
     if same.all():
@@ -111,7 +124,7 @@ def difference(expected: Any, found: Any, exact: bool) -> str | None:
 Ask = Callable[[pa.Table, str], Any]
 
 
-def compared(methods: Sequence[str], table: pa.Table, native: Ask, fast: Ask, exact: bool) -> str | None:
+def compared(methods: Sequence[str], table: pa.Table, native: Ask, fast: Ask, allowed: np.ndarray | None) -> str | None:
     """The first difference over methods; None if there is none. What the framework refuses must be left to it."""
     for method in methods:
         try:
@@ -121,6 +134,6 @@ def compared(methods: Sequence[str], table: pa.Table, native: Ask, fast: Ask, ex
         found = fast(table, method)
         if found is None:
             return f"it left the rows that it is tried with to the framework in {method}"
-        if (different := difference(expected, found, exact)) is not None:
+        if (different := difference(expected, found, allowed)) is not None:
             return f"{method}: {different}"
     return None

@@ -1,6 +1,7 @@
 """What a flavor is: one framework's files, its own loader, its own predict, and nothing else."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -134,6 +135,10 @@ class Flavor(Protocol):
 
     def limit_threads(self, model: Any, threads: int) -> None:
         """Hold the model's own thread pool to ``threads``; runs once per worker process, after loading."""
+
+    def one_thread(self, model: Any) -> AbstractContextManager[Any]:
+        """A context in which the framework adds up in one order, where threads would make it any."""
+        return nullcontext()
 
     def tuning(self, model: Any) -> Mapping[str, Any]:
         """What the files do not hold but the answers depend on, kept under our key in ``MLmodel``."""

@@ -1,5 +1,6 @@
 """scikit-learn: skops by default, a pickle only by consent."""
 
+import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -171,6 +172,18 @@ class SklearnFlavor(Flavor):
         }
         if jobs:
             model.set_params(**jobs)
+
+    @contextlib.contextmanager
+    def one_thread(self, model: Any) -> Iterator[None]:
+        """Forests add their trees up in the order in which threads end."""
+        names = [name for name in model.get_params(deep=True) if name.split("__")[-1] == "n_jobs"]
+        before = {name: model.get_params(deep=True)[name] for name in names}
+        self.limit_threads(model, 1)
+        try:
+            yield
+        finally:
+            if before:
+                model.set_params(**before)
 
 
 def _is_nameless(step: Any) -> bool:

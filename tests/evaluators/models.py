@@ -31,7 +31,7 @@ def table(x, names=None):
 def rows_for(found, columns, seed=0):
     """Rows that hurt, as a table and as a matrix."""
     schema = pa.schema([(str(i), pa.float64()) for i in range(columns)])
-    rows = verification.hurting_rows(found.ensemble, schema, {}, seed)
+    rows = verification.hurting_rows(found.ensemble, schema, {}, np.random.default_rng(seed))
     return rows, np.column_stack([rows.column(i).to_numpy() for i in range(columns)])
 
 

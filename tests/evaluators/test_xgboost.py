@@ -89,7 +89,9 @@ def test_quantiles_have_an_output_each_and_rankers_one():
         objective="reg:quantileerror", quantile_alpha=np.array([0.1, 0.5, 0.9]), n_estimators=9, n_jobs=1
     )
     assert_equal(quantiles.fit(x, y), 4)
-    ranker = xgboost.XGBRanker(n_estimators=9, n_jobs=1).fit(x, rng.integers(0, 4, 500), qid=np.sort(rng.integers(0, 9, 500)))
+    ranker = xgboost.XGBRanker(n_estimators=9, n_jobs=1).fit(
+        x, rng.integers(0, 4, 500), qid=np.sort(rng.integers(0, 9, 500))
+    )
     assert_equal(ranker, 4)
     several = xgboost.XGBRegressor(n_estimators=5, n_jobs=1).fit(x, rng.normal(size=(500, 2)))
     assert_equal(several, 4)
@@ -137,7 +139,11 @@ def test_more_thresholds_than_a_byte_holds():
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"booster": "gblinear"}, "gblinear"), ({"booster": "dart"}, "dart"), ({"multi_strategy": "multi_output_tree"}, "vector")],
+    [
+        ({"booster": "gblinear"}, "gblinear"),
+        ({"booster": "dart"}, "dart"),
+        ({"multi_strategy": "multi_output_tree"}, "vector"),
+    ],
 )
 def test_what_is_not_known_is_said(options, said):
     rng = np.random.default_rng(7)

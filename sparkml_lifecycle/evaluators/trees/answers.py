@@ -24,6 +24,8 @@ class Found:
         From sums, (outputs, rows), to what the framework's method of that name answers. The array may be changed.
     levels : mapping of int to sequence
         The categories of columns that the model encodes itself, by position of the column and in the order of their codes.
+    magnitude : float
+        How large the numbers are that are added up, where answers are not exact.
     exact : bool
         Whether answers must equal the framework's to the last bit; else to 1e-12.
     """
@@ -31,4 +33,5 @@ class Found:
     ensemble: Ensemble
     methods: Mapping[str, Callable[[np.ndarray], Any]]
     levels: Mapping[int, Sequence[Any]] = field(default_factory=dict)
+    magnitude: float = 0.0
     exact: bool = True

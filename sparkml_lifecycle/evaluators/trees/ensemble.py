@@ -23,12 +23,15 @@ class Feature:
         What the framework takes NaN and zero for.
     missing_value : float, optional
         Another number that means missing.
+    refuses : set of {"missing", "infinite", "unknown"}
+        What is left to the framework, if it is met in this column.
     """
 
     column: int
     size: int | None = None
     nan: Missing = "missing"
     missing_value: float | None = None
+    refuses: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

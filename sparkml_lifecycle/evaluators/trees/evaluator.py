@@ -11,7 +11,6 @@ from sparkml_lifecycle.evaluators.trees.plan import BLOCK, Plan
 
 _ARGUMENTS = ("address", "whole", "whole", "address", "address", "address", "address", "address")
 _SHORT = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
-MISSING, INFINITE, UNKNOWN = 1, 2, 4  # bits of what was met
 FLOAT64, FLOAT32, CODES = 0, 1, 2  # kinds of memory
 
 
@@ -60,8 +59,8 @@ class TreesEvaluator:
         """The memory of its arrays."""
         return sum(array.nbytes for array in self._plan.arrays())
 
-    def raw(self, columns: Sequence[ColumnData], rows: int) -> tuple[np.ndarray, int]:
-        """(outputs, rows) and what was met: :data:`MISSING`, :data:`INFINITE` and :data:`UNKNOWN` as bits."""
+    def raw(self, columns: Sequence[ColumnData], rows: int) -> tuple[np.ndarray, bool]:
+        """(outputs, rows), and whether a row has something that is left to the framework."""
         out = np.empty((self.outputs, rows), self._plan.sum)
         table = np.array([(c.address, c.kind, c.validity, c.first_bit, c.stride) for c in columns], np.int64)
         try:
@@ -80,7 +79,7 @@ class TreesEvaluator:
             -(-scratch.ctypes.data // 64) * 64,
         )
         self._free.append((spec, scratch))
-        return out, status
+        return out, status != 0
 
     def _scratch(self) -> tuple[np.ndarray, np.ndarray]:
         plan, count = self._plan, len(self._ensemble.features)

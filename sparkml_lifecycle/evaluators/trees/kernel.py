@@ -255,19 +255,19 @@ def _ask_sets(codes, table, width, chunk, matrix, to):
 
 @numba.njit(inline="always")
 def _prepare(columns, start, rows, n_features, features, planes, cuts, v, p, ranks, codes, keys, walks):
-    """Ranks, codes and keys of a block, and what was met."""
+    """Ranks, codes and keys of a block; the bits of what was met and is refused."""
     status = 0
     for f in range(n_features):
         feature = i64(address(features) + numba.uint64(72 * f))
         column = i64(address(columns) + numba.uint64(40 * feature[6]))
         if column[1] == 2:
             own = i32(address(codes) + numba.uint64(4 * BLOCK * f))
-            status |= _categories(column, feature, start, rows, own)
+            status |= _categories(column, feature, start, rows, own) & feature[4]
             if walks != 0:
                 for r in range(BLOCK):
                     keys[r * n_features + f] = own[r]
         else:
-            status |= _read(column, start, rows, feature, v)
+            status |= _read(column, start, rows, feature, v) & feature[4]
             if feature[1] > 0:
                 _rank(v, like(cuts, address(cuts) + numba.uint64(feature[0])), feature[1], p)
                 for plane in range(feature[2], feature[2] + feature[3]):
@@ -332,7 +332,7 @@ def _add(total, leaves, numbers, per_leaf, rows_apart):
 def evaluate(columns, start, n, spec, cuts, leaves, out, scratch):
     """Score ``n`` rows from row ``start`` on.
 
-    ``columns``: five words to a feature: address, kind, address of the validity bits or 0, first bit, distance of rows. ``spec``: addresses and sizes in the order
+    The answer is not 0 where a row has something that is left to the framework. ``columns``: five words to a feature: address, kind, address of the validity bits or 0, first bit, distance of rows. ``spec``: addresses and sizes in the order
     in which :mod:`~sparkml_lifecycle.evaluators.trees.evaluator` writes them. ``out``: one output after the other. A tile of
     several blocks goes through a part of the trees before the next part is read.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sparkml_lifecycle.evaluators.trees.answers import Unknown
-from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Trees
+from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Feature, Trees
 
 BLOCK = 512  # rows; the kernel's
 PAGE = 254  # ranks to a byte, beside missing on the left and on the right
@@ -16,6 +16,7 @@ _LEAST_BITS, _MOST_BITS = 4, 8  # of a leaf's number
 _UPPER = 7  # levels of a tree that is walked below them
 _CONDITIONS = 2048  # that are kept at once: 128 KB
 _TILE = 8  # blocks that go through a tree that is walked
+MET = {"missing": 1, "infinite": 2, "unknown": 4}  # bits of what a block holds
 _WALKS, _HAS_SETS, _BY_RANK = 1, 2, 4
 _MOST_FEATURES, _MOST_DISTANCE, _MOST_RANK = 1 << 8, 1 << 22, 1 << 24  # of a walked node
 
@@ -380,7 +381,7 @@ class Plan:
             kind = {"missing": 0, "zero": 1, "zero is missing": 2}[feature.nan]
             kind = 3 if feature.missing_value is not None else kind
             if feature.size is not None:
-                rows.append((0, feature.size, 0, 0, 0, 0, feature.column, kind, 0))
+                rows.append((0, feature.size, 0, 0, self._refused(feature), 0, feature.column, kind, 0))
                 continue
             cuts = self.cuts[number]
             count = sum(key[0] == number for key in planes)
@@ -389,12 +390,21 @@ class Plan:
             step = 1 << (len(cuts).bit_length() - 1) if len(cuts) and is_ranked else int(count > 0)
             table = np.full(max(2 * step, 1), np.nan, self.real)
             table[: len(cuts)] = cuts[: len(table)]
-            rows.append((at * self.real.itemsize, step, first_plane, count, 0, 0, feature.column, kind, 0))
+            rows.append(
+                (at * self.real.itemsize, step, first_plane, count, self._refused(feature), 0, feature.column, kind, 0)
+            )
             first_plane += count
             tables.append(table)
             at += len(table)
         self.features = _array(rows, 9)
         self.cut_table = np.concatenate([*tables, np.zeros(1, self.real)])
+
+    def _refused(self, feature: Feature) -> int:
+        """The bits of what is left to the framework."""
+        refused = set(feature.refuses)
+        refused |= set() if self.ensemble.takes_missing else {"missing"}
+        refused |= set() if self.ensemble.takes_infinite else {"infinite"}
+        return sum(bit for name, bit in MET.items() if name in refused)
 
     def arrays(self) -> Iterator[np.ndarray]:
         """All that is kept while the model is loaded."""

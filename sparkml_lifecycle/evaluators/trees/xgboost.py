@@ -100,9 +100,11 @@ def _logf(value: float) -> float:
 
 def _features(count: int, booster: Any, model: Any, levels: Mapping[str, int], schema: Any) -> list[Feature]:
     kinds = booster.feature_types or ["q"] * count
-    own = booster.feature_names or schema.names
+    own = booster.feature_names or (schema.names if schema is not None else None)
     missing = None if type(model).__name__ == "Booster" else model.get_params().get("missing")
     missing = None if missing is None or np.isnan(missing) else float(missing)
+    if missing is not None and schema is None:
+        raise Unknown(f"missing={missing} behind a transformer")
     if missing is not None and any(not str(kind).startswith(("float", "double")) for kind in schema.types):
         # XGBoost looks for it in columns of floats alone
         raise Unknown(f"missing={missing} with columns of whole numbers")

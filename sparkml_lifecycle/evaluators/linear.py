@@ -1,0 +1,186 @@
+"""Linear models over the columns of a table: what each column adds is a gather or a product, whatever encoded or scaled it before."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sparkml_lifecycle.evaluators.pipelines import Prefix
+from sparkml_lifecycle.evaluators.trees.answers import Unknown
+from sparkml_lifecycle.evaluators.trees.columns import codes_of
+
+_REGRESSORS = (
+    "ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lars", "Lasso", "LassoCV", "LassoLars",
+    "LinearRegression", "LinearSVR", "Ridge", "RidgeCV", "SGDRegressor", "TheilSenRegressor",
+)  # fmt: skip
+_CLASSIFIERS = ("LinearSVC", "LogisticRegression", "LogisticRegressionCV", "RidgeClassifier", "SGDClassifier")
+_ROWS = 16_384  # of a block: its columns stay in the cache
+_WHOLE = 2**53
+
+
+def is_linear(model: Any) -> bool:
+    """Whether it is a linear model that is known here."""
+    return type(model).__module__.startswith("sklearn.") and type(model).__name__ in (*_REGRESSORS, *_CLASSIFIERS)
+
+
+class LinearScorer:
+    """A linear model after known transformers.
+
+    Parameters
+    ----------
+    model : estimator
+        scikit-learn's own, with ``coef_`` and ``intercept_``.
+    prefix : Prefix
+    """
+
+    name = "linear"
+    exact = False
+
+    def __init__(self, model: Any, prefix: Prefix) -> None:
+        coefficients = np.asarray(model.coef_, np.float64)
+        if coefficients.ndim > 1 and type(model).__name__ in _REGRESSORS:
+            raise Unknown("it has several outputs")
+        self._weights = np.atleast_2d(coefficients)
+        intercept = np.asarray(model.intercept_, np.float64).ravel()
+        self._outputs = len(self._weights)
+        if self._weights.shape[1] != len(prefix.traces):
+            raise Unknown("it has other columns than its transformers give")
+        self._intercept = np.broadcast_to(intercept, self._outputs).copy()
+        self.levels, self._prefix = prefix.levels, prefix
+        self._tables, self._lines = self._parts()
+        self._width = len(prefix.schema)
+        self._methods = _methods(model)
+        self.threads = 1
+
+    def _parts(self) -> tuple[dict[int, np.ndarray], dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """For each column of the input, by outputs: what a category adds; slope, shift and what a missing number adds."""
+        tables, lines = {}, {}
+        for column in sorted({trace.column for trace in self._prefix.traces}):
+            outputs = self._prefix.outputs_of(column)
+            weights = self._weights[:, outputs]
+            if column in self._prefix.tables:
+                values = self._prefix.tables[column]
+                # a row that is refused is never asked for
+                tables[column] = np.ascontiguousarray(weights @ values.T)
+            else:
+                slopes = np.array([self._prefix.traces[i].slope for i in outputs])
+                shifts = np.array([self._prefix.traces[i].shift for i in outputs])
+                missing = weights @ self._prefix.missing[column]
+                lines[column] = (weights @ slopes, weights @ shifts, missing)
+        return tables, lines
+
+    def has(self, method: str) -> bool:
+        """Whether it knows the framework's method."""
+        return method in self._methods
+
+    def answer(self, table: pa.Table, method: str) -> Any:
+        """What the framework's method answers; None where these rows are left to the framework."""
+        sums = self._sums(table)
+        return None if sums is None else self._methods[method](sums)
+
+    def magnitude(self, table: pa.Table) -> np.ndarray:
+        """(rows,) of the sum of what the columns add, without signs: rounding is as large as these."""
+        sums = self._sums(table, absolute=True)
+        return np.zeros(table.num_rows) if sums is None else np.abs(sums).max(axis=0)
+
+    def trial_rows(self, schema: pa.Schema, chance: np.random.Generator, rows: int = 8192) -> pa.Table:
+        """Rows of every category and of numbers of every size, missing where that is taken."""
+        columns = []
+        for column, field in enumerate(schema):
+            refused = self._prefix.refused.get(column, frozenset())
+            gaps = chance.random(rows) < (0.0 if "missing" in refused else 0.08)
+            if column in self.levels:
+                levels = self.levels[column]
+                columns.append(levels.take(pa.array(chance.integers(0, len(levels), rows), mask=gaps)).cast(field.type))
+            elif pa.types.is_boolean(field.type):
+                columns.append(pa.array(chance.random(rows) < 0.5, mask=gaps))
+            elif pa.types.is_integer(field.type):
+                most = min(np.iinfo(field.type.to_pandas_dtype()).max, 10**9)
+                columns.append(pa.array(chance.integers(0, most, rows), mask=gaps).cast(field.type))
+            elif pa.types.is_floating(field.type):
+                numbers = chance.normal(size=rows) * 10.0 ** chance.integers(-6, 7, rows)
+                columns.append(pa.array(numbers, mask=gaps).cast(field.type, safe=False))
+            else:
+                columns.append(pa.nulls(rows, field.type))
+        return pa.table(columns, schema=schema)
+
+    def _sums(self, table: pa.Table, absolute: bool = False) -> np.ndarray | None:
+        if table.num_columns != self._width:
+            return None
+        out = np.empty((self._outputs, table.num_rows))
+        at = 0
+        for batch in table.to_batches(max_chunksize=_ROWS):
+            if not self._add(batch, out[:, at : at + batch.num_rows], absolute):
+                return None
+            at += batch.num_rows
+        return out
+
+    def _add(self, batch: pa.RecordBatch, out: np.ndarray, absolute: bool) -> bool:
+        size = abs if absolute else _itself
+        out[:] = size(self._intercept)[:, None]
+        for column, adds in self._tables.items():
+            codes = codes_of(batch.column(column), self.levels[column])
+            if codes is None:
+                return False
+            count = len(self.levels[column])
+            refused = self._prefix.refused[column]
+            if "missing" in refused and (codes < 0).any():
+                return False
+            if "unknown" in refused and (codes == count).any():
+                return False
+            # -1 is the last row of the table, as Python counts
+            for output in range(self._outputs):
+                out[output] += size(adds[output])[codes]
+        for column, (slope, shift, missing) in self._lines.items():
+            values = _floats(batch.column(column))
+            if values is None:
+                return False
+            gaps = np.isnan(values)
+            has_gaps = bool(gaps.any())
+            refused = self._prefix.refused[column]
+            if has_gaps and "missing" in refused:
+                return False
+            if not np.isfinite(values.min() if not has_gaps else np.nan_to_num(values, nan=0.0).min()) or np.isinf(
+                np.nanmax(values, initial=0.0)
+            ):
+                return False
+            for output in range(self._outputs):
+                added = size(values * slope[output]) + size(shift[output])
+                if has_gaps:
+                    added[gaps] = size(missing[output])
+                out[output] += added
+        return True
+
+
+def _itself(values: Any) -> Any:
+    return values
+
+
+def _floats(values: pa.Array) -> np.ndarray | None:
+    """float64 with NaN for missing; None for whole numbers that it does not hold."""
+    if pa.types.is_floating(values.type):
+        return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    found: np.ndarray = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    if values.type.bit_width == 64 and len(found) and np.nanmax(np.abs(found), initial=0.0) >= _WHOLE:
+        return None
+    return found
+
+
+def _methods(model: Any) -> Mapping[str, Callable[[np.ndarray], Any]]:
+    if type(model).__name__ in _REGRESSORS:
+        return {"predict": lambda sums: sums[0]}
+
+    def method(name: str) -> Callable[[np.ndarray], Any]:
+        def answer(sums: np.ndarray) -> Any:
+            own = copy.copy(model)
+            own.decision_function = lambda rows: sums[0] if len(sums) == 1 else np.ascontiguousarray(sums.T)
+            return getattr(own, name)(None)
+
+        return answer
+
+    names = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+    return {name: method(name) for name in names if hasattr(model, name)}

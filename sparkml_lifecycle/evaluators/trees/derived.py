@@ -1,0 +1,180 @@
+"""Trees over the columns before their transformers: splits of encoded categories become sets, thresholds move to the raw numbers."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sparkml_lifecycle.evaluators.pipelines import Prefix
+from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
+from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Feature
+
+
+def before(found: Found, prefix: Prefix) -> Found:
+    """The same trees, asking for the columns that the transformers take.
+
+    Raises
+    ------
+    Unknown
+        If the trees have categories of their own.
+    """
+    ensemble = found.ensemble
+    if any(feature.size is not None for feature in ensemble.features):
+        raise Unknown("its trees have categories behind a transformer")
+    trees = ensemble.trees
+    columns = sorted({trace.column for trace in prefix.traces})
+    number_of = {column: number for number, column in enumerate(columns)}
+    output_of = np.array([feature.column for feature in ensemble.features])
+    inner = trees.left >= 0
+    output = output_of[trees.feature]
+    source = np.array([trace.column for trace in prefix.traces])[output]
+    feature = np.array([number_of.get(column, 0) for column in range(len(prefix.schema))], np.int32)[source]
+    cut, missing_right = trees.cut.copy(), trees.missing_right.copy()
+    group = np.full(len(cut), -1, np.int32)
+    sets: dict[tuple[int, bytes], int] = {}
+    shapes: list[np.ndarray] = []
+    numeric = np.array([column not in prefix.levels for column in range(len(prefix.schema))], bool)[source] & inner
+    for node in np.flatnonzero(inner & ~numeric).tolist():
+        column = int(source[node])
+        position = prefix.outputs_of(column).index(int(output[node]))
+        bits = _goes(prefix.tables[column][:, position], trees.cut[node], trees.missing_right[node], ensemble.real)
+        key = (column, bits.tobytes())
+        if key not in sets:
+            sets[key] = len(shapes)
+            shapes.append(bits)
+        group[node] = sets[key]
+    _move(prefix, ensemble, numeric, output, source, cut, missing_right)
+    features = [_feature(prefix, column, ensemble) for column in columns]
+    moved = replace(
+        ensemble,
+        features=features,
+        trees=replace(trees, feature=feature, cut=cut, missing_right=missing_right, group=group),
+        sets=shapes,
+        real=np.dtype(np.float64),
+        takes_missing=True,
+        takes_infinite=True,
+    )
+    levels: Mapping[int, Any] = {column: values.to_pylist() for column, values in prefix.levels.items()}
+    return replace(found, ensemble=moved, levels=levels)
+
+
+def _feature(prefix: Prefix, column: int, ensemble: Ensemble) -> Feature:
+    refused = set(prefix.refused[column])
+    missing = prefix.tables[column][-1] if column in prefix.tables else prefix.missing[column]
+    if not ensemble.takes_missing and np.isnan(missing).any():
+        refused.add("missing")
+    if not ensemble.takes_infinite:
+        refused.add("infinite")
+    levels = prefix.levels.get(column)
+    return Feature(column, None if levels is None else len(levels), refuses=frozenset(refused))
+
+
+def _goes(values: np.ndarray, cut: float, missing_right: bool, real: np.dtype[Any]) -> np.ndarray:
+    """Which values go right."""
+    with np.errstate(over="ignore"):
+        seen = values.astype(real).astype(np.float64)
+    return np.where(np.isnan(seen), missing_right, seen >= cut)
+
+
+def _move(
+    prefix: Prefix,
+    ensemble: Ensemble,
+    numeric: np.ndarray,
+    output: np.ndarray,
+    source: np.ndarray,
+    cut: np.ndarray,
+    missing_right: np.ndarray,
+) -> None:
+    """Put the cut of numbers before the transformers: the least number whose image is not below it."""
+    wanted = {column: np.flatnonzero(numeric & (source == column)) for column in np.unique(source[numeric]).tolist()}
+    cuts = {}
+    for column, nodes in wanted.items():
+        pairs = np.unique(np.column_stack([output[nodes].astype(np.float64), cut[nodes]]), axis=0)
+        cuts[column] = pairs[~np.isnan(pairs[:, 1])]
+    moved = _least(prefix, cuts, ensemble.real)
+    for column, nodes in wanted.items():
+        known = {(int(o), c): x for (o, c), x in zip(cuts[column].tolist(), moved[column].tolist(), strict=True)}
+        outputs = prefix.outputs_of(column)
+        for node in nodes.tolist():
+            image = prefix.missing[column][outputs.index(int(output[node]))]
+            old = float(cut[node])
+            if not np.isnan(image):
+                missing_right[node] = bool(ensemble.real.type(image) >= old)
+            cut[node] = known.get((int(output[node]), old), np.nan)
+
+
+def _least(prefix: Prefix, cuts: Mapping[int, np.ndarray], real: np.dtype[Any]) -> dict[int, np.ndarray]:
+    """For each (output, cut) of a column the least number of the column's type whose image is not below the cut; NaN: none."""
+    if not cuts:
+        return {}
+    rows = max(map(len, cuts.values()))
+    kinds = {column: prefix.schema.types[column] for column in cuts}
+    low = {column: np.full(len(pairs), _ends(kinds[column])[0]) for column, pairs in cuts.items()}
+    high = {column: np.full(len(pairs), _ends(kinds[column])[1] + 1) for column, pairs in cuts.items()}
+    base = prefix.row()
+    columns = {
+        f.name: pa.array([base[f.name]] * rows, f.type if not pa.types.is_dictionary(f.type) else f.type.value_type)
+        for f in prefix.schema
+    }
+    while any((low[column] < high[column]).any() for column in cuts):
+        for column in cuts:
+            middle = _middle(low[column], high[column])
+            middle = np.minimum(middle, _ends(kinds[column])[1])
+            values = _values(middle, kinds[column])
+            name = prefix.schema.names[column]
+            filled = pa.concat_arrays([values, columns[name].slice(0, rows - len(values)).cast(values.type)])
+            columns[name] = filled
+        images = prefix.transform(pa.table(columns))
+        for column, pairs in cuts.items():
+            middle = _middle(low[column], high[column])
+            with np.errstate(over="ignore"):
+                seen = images[np.arange(len(pairs)), pairs[:, 0].astype(int)].astype(real).astype(np.float64)
+            is_open = low[column] < high[column]
+            reached = seen >= pairs[:, 1]
+            high[column] = np.where(is_open & reached, middle, high[column])
+            low[column] = np.where(is_open & ~reached, middle + 1, low[column])
+    found = {}
+    for column in cuts:
+        last = _ends(kinds[column])[1]
+        numbers = (
+            _values(np.minimum(low[column], last), kinds[column]).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        )
+        first = _ends(kinds[column])[0]
+        found[column] = np.where(low[column] > last, np.nan, np.where(low[column] == first, -np.inf, numbers))
+    return found
+
+
+def _middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Halfway, rounded down, where the sum of the two is too large for a whole number."""
+    return (low >> 1) + (high >> 1) + (low & high & 1)
+
+
+def _ends(kind: pa.DataType) -> tuple[int, int]:
+    """The numbers of the least and the greatest finite value of a type, in their order."""
+    if pa.types.is_float64(kind):
+        most = int(np.array(np.finfo(np.float64).max).view(np.int64))
+        return -most - 1, most
+    if pa.types.is_float32(kind):
+        most = int(np.array(np.finfo(np.float32).max).view(np.int32))
+        return -most - 1, most
+    if pa.types.is_boolean(kind):
+        return 0, 1
+    if pa.types.is_integer(kind):
+        ends = np.iinfo(kind.to_pandas_dtype())
+        return max(int(ends.min), -(2**53)), min(int(ends.max), 2**53)
+    raise Unknown(f"a column of {kind} is split as a number")
+
+
+def _values(numbers: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """The values with these numbers."""
+    if pa.types.is_boolean(kind):
+        return pa.array(numbers.astype(bool))
+    if pa.types.is_integer(kind):
+        return pa.array(numbers.astype(np.int64)).cast(kind)
+    whole, real = (np.int64, np.float64) if pa.types.is_float64(kind) else (np.int32, np.float32)
+    least = np.iinfo(whole).min
+    numbers = numbers.astype(whole)
+    bits = np.where(numbers >= 0, numbers, ~numbers | whole(least))
+    return pa.array(bits.view(real))
