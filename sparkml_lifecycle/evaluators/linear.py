@@ -71,6 +71,11 @@ class LinearScorer:
                 lines[column] = (weights @ slopes, weights @ shifts, missing)
         return tables, lines
 
+    @property
+    def methods(self) -> list[str]:
+        """The framework's methods that it knows."""
+        return list(self._methods)
+
     def has(self, method: str) -> bool:
         """Whether it knows the framework's method."""
         return method in self._methods

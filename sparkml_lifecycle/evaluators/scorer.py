@@ -57,6 +57,11 @@ class TreesScorer:
         """(rows,) of how large the numbers are that are added up: rounding is as large as these."""
         return np.full(table.num_rows, self._found.magnitude)
 
+    @property
+    def methods(self) -> list[str]:
+        """The framework's methods that it knows."""
+        return list(self._found.methods)
+
     def has(self, method: str) -> bool:
         """Whether it knows the framework's method."""
         return method in self._found.methods
