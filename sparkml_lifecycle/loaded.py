@@ -172,13 +172,16 @@ class PyFuncModel:
         )
 
     def _input_schema(self) -> Any:
-        """The types of its columns; doubles where only names are known."""
+        """The types of its columns; doubles, or those of their categories, where only names are known."""
         import pyarrow as pa
 
         columns = self._signature.columns
         if columns:
             return pa.schema([(str(c.name or i), c.type) for i, c in enumerate(columns)])
-        return None if self._names is None else pa.schema([(name, pa.float64()) for name in self._names])
+        if self._names is None:
+            return None
+        known = {name: column.type for name, column in self._form.columns.items() if column.categories is not None}
+        return pa.schema([(name, known.get(name, pa.float64())) for name in self._names])
 
     def _native(self, table: Any, method: str) -> Any:
         """What the framework answers to columns that conform."""
