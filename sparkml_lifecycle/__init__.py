@@ -36,7 +36,7 @@ _FLUENT = (
 )  # fmt: skip
 _SAVING = ("log_model", "save_model")
 # each with what MLflow calls the model in its functions
-_FRAMEWORKS = {"h2o": "h2o_model", "sklearn": "sk_model", "xgboost": "xgb_model"}
+_FRAMEWORKS = {"h2o": "h2o_model", "lightgbm": "lgb_model", "sklearn": "sk_model", "xgboost": "xgb_model"}
 
 __all__ = sorted([*_MODULES, *_CLIENT, *_FLUENT, *_SAVING, *_FRAMEWORKS])
 

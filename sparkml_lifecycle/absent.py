@@ -26,7 +26,6 @@ ABSENT: dict[str, str] = {
     "get_registry_uri": _REGISTRY,
     "keras": _FRAMEWORK,
     "langchain": _LANGUAGE,
-    "lightgbm": _FRAMEWORK,
     "onnx": _FRAMEWORK,
     "openai": _LANGUAGE,
     "projects": "projects come with a later version",

@@ -9,7 +9,11 @@ from tests.flavors.models import CASES
 
 @pytest.mark.parametrize(
     ("name", "argument", "case"),
-    [("sklearn", "sk_model", "sklearn-forest"), ("xgboost", "xgb_model", "xgboost-booster")],
+    [
+        ("lightgbm", "lgb_model", "lightgbm-classifier"),
+        ("sklearn", "sk_model", "sklearn-forest"),
+        ("xgboost", "xgb_model", "xgboost-booster"),
+    ],
 )
 def test_a_model_is_taken_under_mlflows_name_too(name, argument, case, tmp_path, lake):
     framework, model = getattr(ml, name), CASES[case].train()

@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 HEAVY = (
-    "pyspark", "delta", "py4j", "pandas", "numpy", "pyarrow", "deltalake", "sklearn", "skops", "xgboost", "h2o", "jpype",
+    "pyspark", "delta", "py4j", "pandas", "numpy", "pyarrow", "deltalake", "sklearn", "skops", "xgboost", "lightgbm", "h2o", "jpype",
     "scipy", "matplotlib", "mlflow", "pydantic", "sqlglot", "typer", "rich",
 )  # fmt: skip
 

@@ -36,6 +36,7 @@ def test_a_name_of_mlflows_that_is_not_here_says_what_to_do(name: str) -> None:
 
 
 IMPORTS = """
+import sparkml_lifecycle.lightgbm
 import sparkml_lifecycle.sklearn
 import sparkml_lifecycle.xgboost as x
 from sparkml_lifecycle.h2o import log_model, save_model, load_model

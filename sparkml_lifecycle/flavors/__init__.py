@@ -46,6 +46,7 @@ class Entry:
 
 FLAVORS: dict[str, Entry] = {
     "h2o": Entry("sparkml_lifecycle.flavors.h2o:H2OFlavor", "jpype1", "h2o", ("sparkml_h2o_mojo", "mlflow.h2o")),
+    "lightgbm": Entry("sparkml_lifecycle.flavors.lightgbm:LightGBMFlavor", "lightgbm", "lightgbm", ("mlflow.lightgbm",)),
     "python_function": Entry("sparkml_lifecycle.flavors.python_function:PythonFunctionFlavor", "cloudpickle", "pyfunc", ("mlflow.pyfunc.model",)),
     "sklearn": Entry("sparkml_lifecycle.flavors.sklearn:SklearnFlavor", "scikit-learn", "sklearn", ("mlflow.sklearn",)),
     "xgboost": Entry("sparkml_lifecycle.flavors.xgboost:XGBoostFlavor", "xgboost", "xgboost", ("mlflow.xgboost",)),

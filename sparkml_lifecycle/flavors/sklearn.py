@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from sparkml_lifecycle.model.spelling import Spelling
 # skops 0.16 does not know these compiled classes of scikit-learn; their content is checked after loading instead.
 _TREES = {"sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}
 # Making a dtype runs no code; imputers hold one.
-_CHECKED = {*_TREES, "numpy.dtype"}
+_CHECKED = frozenset({*_TREES, "numpy.dtype"})
 _FORMATS = ("skops", "cloudpickle", "pickle")
 _BY_CLASS = ("predict_proba", "predict_log_proba", "predict_joint_log_proba")
 
@@ -53,7 +53,7 @@ class SklearnFlavor(Flavor):
         conf: dict[str, Any] = {"sklearn_version": sklearn.__version__}
         method = next((name for name in self.methods if self.has(model, name)), "predict")
         if form == "skops":
-            reason, trusted = _write_skops(model, directory / "model.skops")
+            reason, trusted = write_skops(model, directory / "model.skops")
             if reason is None:
                 conf |= {
                     "pickled_model": "model.skops",
@@ -83,7 +83,7 @@ class SklearnFlavor(Flavor):
         if not path.is_file():
             raise FormatError(f"MLmodel names the file {path.name!r}, which is not in {str(directory)!r}.")
         if path.suffix == ".skops" or conf.get("serialization_format") == "skops":
-            return _read_skops(path, allow_code)
+            return read_skops(path, allow_code)
         if not allow_code:
             raise ConsentRequired(
                 f"{path.name} is a pickle, which runs code when it is loaded. If you trust where it came from: allow_code=True, or SPARKML_ALLOW_CODE=1."
@@ -247,15 +247,15 @@ def _looks_at_columns(model: Any) -> bool:
     )
 
 
-def _write_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
-    """Write with skops and try to read it back: the reason why that does not work, and the types that were checked."""
+def write_skops(model: Any, path: Path, checked: Set[str] = _CHECKED) -> tuple[str | None, list[str]]:
+    """Write with skops and try to read it back: the reason why that does not work, and which types of ``checked`` it holds."""
     import skops.io
 
     try:
         skops.io.dump(model, path)
         untrusted = set(skops.io.get_untrusted_types(file=path))
-        if not untrusted <= _CHECKED:
-            return f"skops does not trust {', '.join(sorted(untrusted - _CHECKED))}", []
+        if not untrusted <= checked:
+            return f"skops does not trust {', '.join(sorted(untrusted - checked))}", []
         skops.io.load(path, trusted=sorted(untrusted))
     except OSError:
         # the disk's fault, not the model's: no reason to pickle it
@@ -265,11 +265,20 @@ def _write_skops(model: Any, path: Path) -> tuple[str | None, list[str]]:
     return None, sorted(untrusted)
 
 
-def _read_skops(path: Path, allow_code: bool) -> Any:
+def read_skops(path: Path, allow_code: bool, checked: Set[str] = _CHECKED) -> Any:
+    """What skops wrote.
+
+    Raises
+    ------
+    ConsentRequired
+        For types that neither skops trusts nor ``checked`` has.
+    FormatError
+        If a tree of scikit-learn's is damaged.
+    """
     import skops.io
 
     untrusted = set(skops.io.get_untrusted_types(file=path))
-    strangers = sorted(untrusted - _CHECKED)
+    strangers = sorted(untrusted - checked)
     if strangers and not allow_code:
         raise ConsentRequired(
             f"{path.name} holds types that are not known to be safe: {', '.join(strangers)}. If you trust them: allow_code=True, or SPARKML_ALLOW_CODE=1."

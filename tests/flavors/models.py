@@ -98,6 +98,32 @@ def _xgboost(kind: str, categorical: bool = False, early: bool = False) -> Calla
     return train
 
 
+def _lightgbm(kind: str, categorical: bool = False, early: bool = False) -> Callable[[], Any]:
+    def train() -> Any:
+        import lightgbm
+
+        frame = rows()
+        wanted = target(frame)
+        names = [*NUMBERS, "carrier"] if categorical else NUMBERS
+        inputs = frame[names].assign(carrier=frame["carrier"].astype("category")) if categorical else frame[names]
+        if kind == "Booster":
+            options = {"num_leaves": 8, "num_threads": 1, "verbosity": -1}
+            return lightgbm.train(options, lightgbm.Dataset(inputs, wanted), 12)
+        model = getattr(lightgbm, kind)(n_estimators=200 if early else 12, num_leaves=8, n_jobs=1, verbosity=-1)
+        if kind == "LGBMClassifier":
+            return model.fit(inputs, np.where(wanted > 16, "late", "early"))
+        if kind == "LGBMRanker":
+            return model.fit(inputs, (wanted > 16).astype(int), group=[10] * 20)
+        if early:
+            stop = lightgbm.early_stopping(2, verbose=False)
+            return model.set_params(learning_rate=0.9).fit(
+                inputs[:100], wanted[:100], eval_X=inputs[100:], eval_y=wanted[100:], callbacks=[stop]
+            )
+        return model.fit(inputs, wanted)
+
+    return train
+
+
 def double_speed(model_input: pd.DataFrame) -> pd.Series:
     return model_input["speed"] * 2
 
@@ -120,5 +146,10 @@ CASES = {
     "xgboost-classifier": Case("xgboost", _xgboost("XGBClassifier")),
     "xgboost-ranker": Case("xgboost", _xgboost("XGBRanker")),
     "xgboost-categories": Case("xgboost", _xgboost("XGBRegressor", categorical=True), (*NUMBERS, "carrier"), categorical=True),
+    "lightgbm-booster": Case("lightgbm", _lightgbm("Booster")),
+    "lightgbm-early": Case("lightgbm", _lightgbm("LGBMRegressor", early=True)),
+    "lightgbm-classifier": Case("lightgbm", _lightgbm("LGBMClassifier")),
+    "lightgbm-ranker": Case("lightgbm", _lightgbm("LGBMRanker")),
+    "lightgbm-categories": Case("lightgbm", _lightgbm("LGBMRegressor", categorical=True), (*NUMBERS, "carrier"), categorical=True),
     "function": Case("python_function", lambda: double_speed, needs_consent=True, expected=lambda model, frame: model(frame)),
 }  # fmt: skip

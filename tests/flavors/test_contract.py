@@ -115,7 +115,7 @@ def test_a_missing_library_gives_the_line_that_installs_it(case, directory, monk
 
 def test_the_manifest_names_versions_and_requirements(case, directory):
     found = manifest.read(directory)
-    library = {"sklearn": "scikit-learn", "xgboost": "xgboost", "python_function": "cloudpickle"}[case.flavor]
+    library = {"sklearn": "scikit-learn", "python_function": "cloudpickle"}.get(case.flavor, case.flavor)
     assert found.ours["versions"][library] == version(library)
     assert f"{library}=={version(library)}" in (directory / "requirements.txt").read_text().splitlines()
 
@@ -136,7 +136,10 @@ def test_we_load_what_mlflow_saves(case, trained, tmp_path):
     if case.flavor == "python_function":
         mlflow.pyfunc.save_model(path, python_model=trained, pip_requirements=[])
     else:
-        options = {"serialization_format": "cloudpickle"} if case.flavor == "sklearn" else {}
+        options = {
+            "sklearn": {"serialization_format": "cloudpickle"},
+            "lightgbm": {"skops_trusted_types": ["lightgbm.sklearn.LGBMRanker"]},
+        }.get(case.flavor, {})
         signature = None if case.categorical else mlflow.models.infer_signature(case.frame())
         getattr(mlflow, case.flavor).save_model(trained, path, signature=signature, **options)
     found = package.read(path, allow_code=True).predict(case.frame())
