@@ -171,11 +171,9 @@ def _function(step: Any, traces: list[Trace]) -> list[Trace]:
 def _imputer(step: Any, traces: list[Trace]) -> list[Trace]:
     missing = step.missing_values
     is_usual = missing is None or missing != missing
-    if (
-        step.add_indicator
-        or len(step.get_feature_names_out([f"x{i}" for i in range(len(traces))])) != len(traces)
-        or not is_usual
-    ):
+    # a column in which nothing was there has no statistic, and is dropped
+    drops = not step.keep_empty_features and any(value is None or value != value for value in step.statistics_.tolist())
+    if step.add_indicator or drops or not is_usual:
         raise Unknown("a SimpleImputer adds or drops columns, or replaces a value that is there")
     return traces
 

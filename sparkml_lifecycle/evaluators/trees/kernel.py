@@ -19,11 +19,13 @@ The vector code is LLVM's own and knows no machine. Every address is a number, s
 import math
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 BLOCK = 512
+_ZERO = float(np.float32(1e-35))  # LightGBM's
 _WORDS = BLOCK // 64
 _I64 = ir.IntType(64)
 
@@ -193,7 +195,7 @@ def _missing(feature, v):
             v[r] = v[r] if v[r] == v[r] else 0.0
     elif kind == 2:  # zero is missing
         for r in range(BLOCK):
-            v[r] = math.nan if math.fabs(v[r]) <= 1e-35 else v[r]
+            v[r] = math.nan if math.fabs(v[r]) <= _ZERO else v[r]
     elif kind == 3:  # so is one value
         value = f64(numba.uint64(feature[8]))[0]
         for r in range(BLOCK):
