@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help env demo test soak lint format constraints bench-udf bench-tracking bench-scoring clean
+.PHONY: help env demo test soak lint format constraints bench-udf bench-tracking bench-scoring bench-evaluators clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -43,6 +43,9 @@ bench-tracking: env  ## tracking beside MLflow with SQLite, some ten minutes
 
 bench-scoring: java env  ## scoring jobs table to table beside MLflow, Spark by hand, DuckDB, Polars and the limit
 	@$(BIN)/python -m tests.bench.scoring
+
+bench-evaluators: java env  ## one core: the second evaluators beside each framework's own predict
+	@$(BIN)/python -m tests.bench.evaluators
 
 lint: env  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
