@@ -282,7 +282,7 @@ def _cpu_seconds(call: Callable[[], Any]) -> float:
 def _code() -> str:
     """A digest of what reads, plans and scores."""
     found = hashlib.sha256()
-    for name in (*(f"trees.{one}" for one in _SOURCES), "linear", "pipelines", "scorer"):
+    for name in (*(f"trees.{one}" for one in _SOURCES), "codes", "codes_kernel", "linear", "pipelines", "scorer"):
         spec = find_spec(f"sparkml_lifecycle.evaluators.{name}")
         if spec is not None and spec.origin is not None:
             found.update(Path(spec.origin).read_bytes())

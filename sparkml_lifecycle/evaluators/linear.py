@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sparkml_lifecycle.evaluators.codes import codes_of
 from sparkml_lifecycle.evaluators.pipelines import Prefix
 from sparkml_lifecycle.evaluators.trees.answers import Unknown
-from sparkml_lifecycle.evaluators.trees.columns import codes_of
 
 _REGRESSORS = (
     "ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lars", "Lasso", "LassoCV", "LassoLars",
@@ -50,6 +50,8 @@ class LinearScorer:
         self._intercept = np.broadcast_to(intercept, self._outputs).copy()
         self.levels, self._prefix = prefix.levels, prefix
         self._tables, self._lines = self._parts()
+        self._constant = self._intercept + sum(shift for _, shift, _ in self._lines.values())
+        self._codes = codes_of(prefix.levels)
         self._width = len(prefix.schema)
         self._methods = _methods(model)
         self.threads = 1
@@ -88,7 +90,7 @@ class LinearScorer:
     def magnitude(self, table: pa.Table) -> np.ndarray:
         """(rows,) of the sum of what the columns add, without signs: rounding is as large as these."""
         sums = self._sums(table, absolute=True)
-        return np.zeros(table.num_rows) if sums is None else np.abs(sums).max(axis=0)
+        return np.zeros(table.num_rows) if sums is None else sums.max(axis=0)
 
     def trial_rows(self, schema: pa.Schema, chance: np.random.Generator, rows: int = 8192) -> pa.Table:
         """Rows of every category and of numbers of every size, missing where that is taken."""
@@ -123,40 +125,37 @@ class LinearScorer:
         return out
 
     def _add(self, batch: pa.RecordBatch, out: np.ndarray, absolute: bool) -> bool:
-        size = abs if absolute else _itself
-        out[:] = size(self._intercept)[:, None]
+        """Add up the columns of a block; False where something in it is left to the framework."""
+        size = np.abs if absolute else _itself
+        out[:] = size(self._constant)[:, None]
         for column, adds in self._tables.items():
-            codes = codes_of(batch.column(column), self.levels[column])
-            if codes is None:
+            codes = self._codes[column].of(batch.column(column))
+            if codes is None or self._is_refused(column, codes):
                 return False
-            count = len(self.levels[column])
-            refused = self._prefix.refused[column]
-            if "missing" in refused and (codes < 0).any():
-                return False
-            if "unknown" in refused and (codes == count).any():
-                return False
-            # -1 is the last row of the table, as Python counts
             for output in range(self._outputs):
+                # -1 is the last row of the table, as Python counts
                 out[output] += size(adds[output])[codes]
         for column, (slope, shift, missing) in self._lines.items():
             values = _floats(batch.column(column))
             if values is None:
                 return False
-            gaps = np.isnan(values)
-            has_gaps = bool(gaps.any())
-            refused = self._prefix.refused[column]
-            if has_gaps and "missing" in refused:
-                return False
-            if not np.isfinite(values.min() if not has_gaps else np.nan_to_num(values, nan=0.0).min()) or np.isinf(
-                np.nanmax(values, initial=0.0)
-            ):
-                return False
+            gaps = None
+            if not np.isfinite(values.sum()):
+                gaps = np.isnan(values)
+                if np.isinf(values).any() or (gaps.any() and "missing" in self._prefix.refused[column]):
+                    return False
             for output in range(self._outputs):
-                added = size(values * slope[output]) + size(shift[output])
-                if has_gaps:
-                    added[gaps] = size(missing[output])
+                added = size(values * slope[output])
+                if gaps is not None:
+                    added[gaps] = size(missing[output] - shift[output])
                 out[output] += added
         return True
+
+    def _is_refused(self, column: int, codes: np.ndarray) -> bool:
+        refused = self._prefix.refused[column]
+        if "missing" in refused and (codes < 0).any():
+            return True
+        return "unknown" in refused and bool((codes == len(self.levels[column])).any())
 
 
 def _itself(values: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from sparkml_lifecycle.evaluators import verification
+from sparkml_lifecycle.evaluators.codes import codes_of
 from sparkml_lifecycle.evaluators.trees.answers import Found
 from sparkml_lifecycle.evaluators.trees.columns import batch_data
 from sparkml_lifecycle.evaluators.trees.ensemble import Feature
@@ -42,6 +43,7 @@ class TreesScorer:
         if not takes_unknown:
             ensemble = replace(ensemble, features=[_refusing_unknown(feature) for feature in ensemble.features])
         self._trees = TreesEvaluator(ensemble)
+        self._codes = codes_of(levels)
         self.threads = 1
 
     @property
@@ -88,7 +90,7 @@ class TreesScorer:
     def _of_batch(self, batch: pa.RecordBatch) -> np.ndarray | None:
         if batch.num_columns != self._width:
             return None
-        columns = batch_data(batch, self.levels)
+        columns = batch_data(batch, self._codes)
         if columns is None:
             return None
         sums, is_refused = self._trees.raw(columns, batch.num_rows)

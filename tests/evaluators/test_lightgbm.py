@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from sparkml_lifecycle import package
+from sparkml_lifecycle.evaluators.codes import Codes
 from sparkml_lifecycle.evaluators.trees import lightgbm as reader
 from sparkml_lifecycle.evaluators.trees.answers import Unknown
-from sparkml_lifecycle.evaluators.trees.columns import codes_of
 from sparkml_lifecycle.package import Description
 from tests.evaluators.models import matrix, rows_for, scorer, shapes
 
@@ -339,4 +339,4 @@ def test_columns_that_do_not_fit_are_not_known():
 
 
 def test_codes_are_those_of_lightgbm():
-    assert codes_of(pa.array(["b", None, "x"]), pa.array(["a", "b"])).tolist() == [1, -1, 2]
+    assert Codes(pa.array(["a", "b"])).of(pa.array(["b", None, "x"])).tolist() == [1, -1, 2]

@@ -6,22 +6,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sparkml_lifecycle.evaluators.codes import Codes
 from sparkml_lifecycle.evaluators.trees.evaluator import CODES, FLOAT32, FLOAT64, ColumnData
 
 _WHOLE = 2**53  # up to here a float64 holds every whole number
 
 
-def column_data(values: pa.Array, levels: pa.Array | None) -> ColumnData | None:
+def column_data(values: pa.Array, levels: Codes | None) -> ColumnData | None:
     """One column of a batch; None if its type, or a number in it, is left to the framework.
 
     Parameters
     ----------
     values : pyarrow.Array
-    levels : pyarrow.Array, optional
-        The categories of the column, in the order of their codes.
+    levels : Codes, optional
+        The categories of the column.
     """
     if levels is not None:
-        codes = codes_of(values, levels)
+        codes = levels.of(values)
         return None if codes is None else ColumnData(codes.ctypes.data, CODES, keep=codes)
     if pa.types.is_float64(values.type) or pa.types.is_float32(values.type):
         return _of_floats(values)
@@ -51,27 +52,7 @@ def _of_floats(values: pa.Array) -> ColumnData:
     )
 
 
-def codes_of(values: pa.Array, levels: pa.Array) -> np.ndarray | None:
-    """int32 codes; -1 is missing, ``len(levels)`` is not known. None where the types cannot be compared."""
-    if isinstance(values, pa.DictionaryArray):
-        known = codes_of(values.dictionary, levels)
-        if known is None:
-            return None
-        indices = values.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-        return np.append(known, np.int32(-1))[indices].astype(np.int32)
-    if values.type != levels.type:
-        try:
-            values = values.cast(levels.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return None
-    found = pc.index_in(values, value_set=levels)
-    codes = found.fill_null(len(levels)).to_numpy(zero_copy_only=False).astype(np.int32)
-    if values.null_count:
-        codes[values.is_null().to_numpy(zero_copy_only=False)] = -1
-    return codes
-
-
-def batch_data(batch: pa.RecordBatch, levels: Mapping[int, pa.Array]) -> list[ColumnData] | None:
+def batch_data(batch: pa.RecordBatch, levels: Mapping[int, Codes]) -> list[ColumnData] | None:
     """All columns of a batch, or None."""
     found = []
     for number in range(batch.num_columns):
