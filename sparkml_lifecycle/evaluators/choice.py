@@ -23,7 +23,7 @@ EVALUATORS = ("auto", "fast", "native")
 NATIVE = "native"
 # a reader to a flavor: (model, the model's levels by name, names of its columns) -> Found
 _READERS = {"h2o": "h2o", "lightgbm": "lightgbm", "sklearn": "sklearn", "xgboost": "xgboost"}
-_SOURCES = ("kernel", "link_kernel", "plan", "evaluator", "ensemble", "xgboost", "sklearn", "lightgbm", "h2o")
+_SOURCES = ("kernel", "link_kernel", "plan", "evaluator", "ensemble", "xgboost", "sklearn", "lightgbm", "h2o", "h2o_ties")
 
 
 @dataclass(frozen=True)
