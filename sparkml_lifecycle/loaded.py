@@ -163,13 +163,16 @@ class PyFuncModel:
         )
 
     def _input_schema(self) -> Any:
-        """The types of its columns; doubles where only names are known."""
+        """The types of its columns; doubles and texts where only names are known."""
         import pyarrow as pa
 
         columns = self._signature.columns
         if columns:
             return pa.schema([(str(c.name or i), c.type) for i, c in enumerate(columns)])
-        return None if self._names is None else pa.schema([(name, pa.float64()) for name in self._names])
+        if self._names is None:
+            return None
+        texts = self.flavor.texts(self._model)
+        return pa.schema([(name, pa.string() if name in texts else pa.float64()) for name in self._names])
 
     def _native(self, table: Any, method: str) -> Any:
         """What the framework answers to columns that conform."""

@@ -7,7 +7,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -152,6 +152,10 @@ class H2OFlavor(Flavor):
     def feature_names(self, model: Any) -> list[str] | None:
         """The columns of the MOJO; the offset column, if there is one, is last."""
         return list(model.features)
+
+    def texts(self, model: Any) -> Collection[str]:
+        """The columns whose levels the MOJO has."""
+        return set(model.domains)
 
     def answers_missing(self, model: Any) -> bool | None:
         """Every H2O model answers rows with missing values."""

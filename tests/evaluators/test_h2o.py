@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from sparkml_lifecycle import package
 from sparkml_lifecycle.errors import FormatError, InvalidInput
 from sparkml_lifecycle.evaluators import choice
 from sparkml_lifecycle.evaluators.trees import h2o_ties
+from sparkml_lifecycle.evaluators.trees.answers import Unknown
 from sparkml_lifecycle.evaluators.verification import difference, hurting_rows
 from sparkml_lifecycle.flavors.genmodel import trees
 
@@ -111,7 +111,7 @@ def training() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def saved(training: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def saved(training: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model directory of each name; they outlive the server."""
     from h2o import estimators as e
 
@@ -137,7 +137,7 @@ def saved(training: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> I
             ml.save_model(model, str(folder / name), input_example=training[columns].head(15))
     finally:
         h2o.cluster().shutdown()
-    yield folder
+    return folder
 
 
 def loaded(saved: Path, name: str, evaluator: str = "auto") -> Any:
@@ -184,6 +184,23 @@ def test_a_column_of_categories_may_be_a_dictionary(name: str, saved: Path, trai
         assert difference(wanted, given, exact=False) is None
 
 
+def test_a_model_without_a_signature_knows_its_texts(saved: Path, training: pd.DataFrame, tmp_path: Path) -> None:
+    ml.h2o.save_model(saved / "gbm" / "model.zip", str(tmp_path / "model"))
+    model = loaded(tmp_path, "model")
+    assert model.evaluator.name == "trees"
+    table = pa.Table.from_pandas(training[FEATURES], preserve_index=False)
+    same(loaded(saved, "gbm", "native")._native(table, "predict"), model.evaluator.scorer.answer(table, "predict"))
+
+
+def test_columns_that_the_model_does_not_read(saved: Path, training: pd.DataFrame, tmp_path: Path) -> None:
+    example = training[[*FEATURES, "answer"]].head(15)
+    ml.h2o.save_model(saved / "gbm" / "model.zip", str(tmp_path / "texts"), input_example=example)
+    assert loaded(tmp_path, "texts").evaluator.name == "trees"
+    example = example.assign(when=pd.Timestamp("2026-01-01"))
+    ml.h2o.save_model(saved / "gbm" / "model.zip", str(tmp_path / "times"), input_example=example)
+    assert "'when' is given as timestamp" in loaded(tmp_path, "times").evaluator.why
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_known_is_left_to_java(name: str, saved: Path, training: pd.DataFrame) -> None:
     model = loaded(saved, name)
@@ -216,7 +233,7 @@ def test_a_worker_scores_without_java(name: str, saved: Path, training: pd.DataF
     )
     assert done.returncode == 0, done.stderr
     found = pd.read_parquet(tmp_path / "answers.parquet")
-    same({n: native[n].to_numpy() for n in native}, {n: found[n].to_numpy() for n in found})
+    same({str(n): native[n].to_numpy() for n in native}, {str(n): found[n].to_numpy() for n in found})
 
 
 def damaged(path: Path) -> None:
@@ -247,7 +264,7 @@ def test_without_its_trees_a_model_scores_in_java(
     model = loaded(tmp_path, "model", "native")
     assert why in model.unwrap().without_trees
     candidate = model._candidate()
-    with pytest.raises(choice.Unknown, match=why):
+    with pytest.raises(Unknown, match=why):
         choice.read(candidate)
     expected = loaded(saved, "gbm").predict(training[FEATURES])
     pd.testing.assert_frame_equal(model.predict(training[FEATURES]), expected, rtol=1e-12)

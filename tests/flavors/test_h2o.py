@@ -455,7 +455,7 @@ def test_a_genmodel_jar_of_unknown_origin_needs_consent_and_gets_a_class_loader_
     with pytest.raises(ConsentRequired, match=r"h2o-genmodel\.jar"):
         H2OFlavor().load(tmp_path, {}, False)
     scorer = H2OFlavor().load(tmp_path, {}, True)
-    assert scorer._java.getClass() != cases["gbm"].scorer._java.getClass()
+    assert scorer.scorer._java.getClass() != cases["gbm"].scorer.scorer._java.getClass()
     np.testing.assert_array_equal(scorer.score(table(fresh))["predict"], answers(cases["gbm"], table(fresh))["predict"])
 
 

@@ -51,9 +51,7 @@ def read(model: Any, levels: Mapping[str, int], schema: pa.Schema) -> Found:
     base = np.full(outputs, facts["base"], real)
     ensemble = Ensemble(features, trees, base, model.trees.arrays["output"], real, sets)
     known = {one.column: one.levels for one in inputs if one.levels is not None}
-    return Found(
-        ensemble, _methods(model, inputs), known | _unread(schema, known, inputs), exact=False, takes_rows=True
-    )
+    return Found(ensemble, _methods(model, inputs), known | _unread(schema, inputs), exact=False, takes_rows=True)
 
 
 # -- columns -------------------------------------------------------------------------------------------------------------
@@ -89,12 +87,7 @@ def _input(model: Any, schema: pa.Schema, number: int) -> _Input:
     kind, domain = schema.field(column).type, model.domains.get(name)
     position, encoded = facts["positions"][number], facts["encoded"][number]
     if domain is None:
-        if not (
-            pa.types.is_float32(kind)
-            or pa.types.is_float64(kind)
-            or pa.types.is_integer(kind)
-            or pa.types.is_boolean(kind)
-        ):
+        if not _is_number(kind):
             raise Unknown(f"its column {name!r} of numbers is given as {kind}")
         return _Input(column, None, 0, {position: np.zeros(0)})
     made = {position: np.append(np.arange(len(domain), dtype=np.float64), np.nan)}
@@ -114,31 +107,36 @@ def _spelled(name: str, domain: Sequence[str], kind: pa.DataType) -> list[Any]:
     if pa.types.is_boolean(kind):
         no, yes = next((pair for pair in _BOOLEANS if set(pair) & set(domain)), _BOOLEANS[0])
         return [{no: False, yes: True}.get(level) for level in domain]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if _is_text(kind):
         return list(domain)
-    if pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
+    if _is_number(kind):
         try:
             pa.array(domain).cast(kind)
         except pa.ArrowInvalid:
-            raise Unknown(f"its column {name!r} has categories that are no {kind}, which the signature says") from None
+            raise Unknown(f"its column {name!r} has categories that are no {kind}, as which it is given") from None
         return list(domain)
     raise Unknown(f"its column {name!r} of categories is given as {kind}")
 
 
-def _unread(schema: pa.Schema, known: Mapping[int, Any], inputs: Sequence[_Input]) -> dict[int, Sequence[Any]]:
+def _unread(schema: pa.Schema, inputs: Sequence[_Input]) -> dict[int, Sequence[Any]]:
     """Levels for columns of text that the model does not read."""
-    read_ones = {one.column for one in inputs}
-    return {
-        number: [""]
-        for number, field in enumerate(schema)
-        if number not in read_ones and number not in known and not _is_number(field.type)
-    }
+    own, found = {one.column for one in inputs}, {}
+    for number, field in enumerate(schema):
+        if number in own or _is_number(field.type):
+            continue
+        if not _is_text(field.type):
+            raise Unknown(f"its column {field.name!r} is given as {field.type}")
+        found[number] = [""]
+    return found
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_float32(kind) or pa.types.is_float64(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
-    )
+    is_floating = pa.types.is_float32(kind) or pa.types.is_float64(kind)
+    return bool(is_floating or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 @dataclass(frozen=True)
@@ -218,7 +216,7 @@ def _features(
         elif number in asked:
             numbers[number] = len(features)
             features.append(Feature(one.column, missing_value=0.0 if asked[number].zero_is_missing else None))
-    features += [Feature(column, size=1) for column in _unread(schema, {}, inputs)]
+    features += [Feature(column, size=1) for column in _unread(schema, inputs)]
     return features, {column: numbers[splits[column].input] for column in used}
 
 
