@@ -120,7 +120,8 @@ def _spelled(name: str, domain: Sequence[str], kind: pa.DataType) -> list[Any]:
 
 def _unread(schema: pa.Schema, inputs: Sequence[_Input]) -> dict[int, Sequence[Any]]:
     """Levels for columns of text that the model does not read."""
-    own, found = {one.column for one in inputs}, {}
+    own = {one.column for one in inputs}
+    found: dict[int, Sequence[Any]] = {}
     for number, field in enumerate(schema):
         if number in own or _is_number(field.type):
             continue
