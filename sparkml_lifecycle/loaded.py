@@ -174,7 +174,7 @@ class PyFuncModel:
         )
 
     def _input_schema(self) -> Any:
-        """The types of its columns; doubles, or those of their categories, where only names are known."""
+        """The types of its columns; doubles, texts or those of their categories, where only names are known."""
         import pyarrow as pa
 
         columns = self._signature.columns
@@ -182,8 +182,11 @@ class PyFuncModel:
             return pa.schema([(str(c.name or i), c.type) for i, c in enumerate(columns)])
         if self._names is None:
             return None
+        texts = self.flavor.texts(self._model)
         known = {name: column.type for name, column in self._form.columns.items() if column.categories is not None}
-        return pa.schema([(name, known.get(name, pa.float64())) for name in self._names])
+        return pa.schema(
+            [(name, known.get(name, pa.string() if name in texts else pa.float64())) for name in self._names]
+        )
 
     def _native(self, table: Any, method: str) -> Any:
         """What the framework answers to columns that conform."""

@@ -29,17 +29,9 @@ NATIVE = "native"
 # a reader to a flavor: (model, the model's levels by name, names of its columns) -> Found
 _READERS = {"h2o": "h2o", "lightgbm": "lightgbm", "sklearn": "sklearn", "xgboost": "xgboost"}
 _SOURCES = (
-    "kernel",
-    "link_kernel",
-    "plan",
-    "evaluator",
-    "ensemble",
-    "derived",
-    "xgboost",
-    "sklearn",
-    "lightgbm",
-    "h2o",
-)
+    "kernel", "link_kernel", "link", "plan", "evaluator", "ensemble", "answers", "columns", "derived", "xgboost", "sklearn", "lightgbm",
+    "h2o", "h2o_ties",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

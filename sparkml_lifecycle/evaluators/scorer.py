@@ -71,7 +71,10 @@ class TreesScorer:
     def answer(self, table: pa.Table, method: str) -> Any:
         """What the framework's method answers; None where these rows are left to the framework."""
         sums = self._sums(table)
-        return None if sums is None else self._found.methods[method](sums)
+        if sums is None:
+            return None
+        call = self._found.methods[method]
+        return call(sums, table) if self._found.takes_rows else call(sums)
 
     def _sums(self, table: pa.Table) -> np.ndarray | None:
         batches = table.combine_chunks().to_batches()

@@ -1,6 +1,6 @@
 """What a flavor is: one framework's files, its own loader, its own predict, and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +100,10 @@ class Flavor(Protocol):
     def feature_names(self, model: Any) -> list[str] | None:
         """The names of the columns the model was trained on, in order, or None if it does not know them."""
         return None
+
+    def texts(self, model: Any) -> Collection[str]:
+        """Those of :meth:`feature_names` that hold categories, as text; the others hold numbers."""
+        return ()
 
     def answers_missing(self, model: Any) -> bool | None:
         """Whether the framework answers rows with missing values; None where only trying a row can tell.

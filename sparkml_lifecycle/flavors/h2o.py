@@ -1,8 +1,14 @@
-"""H2O: the model's MOJO, scored in process by H2O's genmodel; no H2O server, on the driver or on executors."""
+"""H2O: the model's MOJO, scored in process by H2O's genmodel; no H2O server, on the driver or on executors.
 
+Beside a GBM, DRF or XGBoost lie its trees as plain arrays, with which :mod:`sparkml_lifecycle.evaluators` scores without Java.
+"""
+
+import atexit
 import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +22,9 @@ from sparkml_lifecycle.flavors.genmodel import (
     genmodel_jar,
     is_known_genmodel,
     is_our_loader,
+    trees,
 )
+from sparkml_lifecycle.flavors.genmodel.model import H2OModel
 
 __all__ = ["H2OFlavor", "is_our_loader"]
 
@@ -78,6 +86,7 @@ class H2OFlavor(Flavor):
                 f"A MOJO of the kind {scorer.category} ({scorer.algorithm}) cannot be scored; "
                 f"these can: {', '.join(_CATEGORIES)}."
             )
+        trees.write(scorer, directory)
         columns = []
         for name in scorer.features:
             levels = scorer.domains.get(name)
@@ -99,14 +108,19 @@ class H2OFlavor(Flavor):
         return Saved(conf, {}, runs_code=runs_code, code={LOADER.name: LOADER.read_bytes()})
 
     def load(self, directory: Path, conf: Mapping[str, Any], allow_code: bool) -> Any:
-        """A :class:`~sparkml_lifecycle.flavors.genmodel.sparkml_h2o_mojo.MojoScorer`; starts Java in this process.
+        """A :class:`~sparkml_lifecycle.flavors.genmodel.model.H2OModel`.
+
+        It starts Java in this process; with its trees beside it, only when it is asked to score. What Java or genmodel
+        refuse is raised then.
 
         Raises
         ------
         ConsentRequired
             If the genmodel jar in the directory is none that H2O is known to have published.
         FormatError
-            If the directory holds H2O's binary model, as MLflow saves it, or no MOJO at all.
+            If the directory holds H2O's binary model, as MLflow saves it, or no MOJO at all; or genmodel cannot read it.
+        MissingLibrary
+            If there is no Java.
         """
         if not (directory / MOJO).is_file():
             raise FormatError(
@@ -121,14 +135,14 @@ class H2OFlavor(Flavor):
                 f"{GENMODEL} in the model is none that is known to be H2O's, and a jar is code. "
                 "If you trust where it came from: allow_code=True, or SPARKML_ALLOW_CODE=1."
             )
-        return _open(directory)
+        return H2OModel(directory, lambda: _open(directory))
 
     def predict(self, model: Any, batch: Any, method: str, params: Mapping[str, Any]) -> Any:
         """H2O's own columns as a dict; ``predict_proba`` gives the probabilities alone."""
-        from sparkml_lifecycle.flavors.genmodel.sparkml_h2o_mojo import ColumnError
-
         if method == "predict_proba" and not model.probabilities:
             raise InvalidInput(f"A model of the kind {model.category} has no probabilities; it answers predict.")
+        from sparkml_lifecycle.flavors.genmodel.sparkml_h2o_mojo import ColumnError
+
         try:
             answers = model.score(batch)
         except ColumnError as error:
@@ -139,18 +153,35 @@ class H2OFlavor(Flavor):
         """The columns of the MOJO; the offset column, if there is one, is last."""
         return list(model.features)
 
+    def texts(self, model: Any) -> Collection[str]:
+        """The columns whose levels the MOJO has."""
+        return set(model.domains)
+
     def answers_missing(self, model: Any) -> bool | None:
         """Every H2O model answers rows with missing values."""
         return True
+
+
+@cache
+def _kept(jar: bytes) -> Path:
+    """A jar as a file that stays where it is until this process ends."""
+    folder = tempfile.mkdtemp(prefix="sparkml-h2o-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, GENMODEL)
+    path.write_bytes(jar)
+    return path
 
 
 def _open(directory: Path) -> Any:
     from sparkml_lifecycle.flavors import require
 
     require("h2o")
+    from sparkml_lifecycle.flavors.genmodel import sparkml_h2o_mojo
     from sparkml_lifecycle.flavors.genmodel.sparkml_h2o_mojo import JavaMissing, MojoError, MojoScorer
 
     try:
+        # Java reads the jar again when it meets another kind of model, and by then the directory may be gone or renamed
+        sparkml_h2o_mojo._scorer_class(_kept((directory / GENMODEL).read_bytes()), SCORER_JAR)
         # our own jar, never the directory's copy: that one is for programs without this package
         return MojoScorer(directory, SCORER_JAR)
     except JavaMissing as error:

@@ -455,14 +455,14 @@ def test_a_genmodel_jar_of_unknown_origin_needs_consent_and_gets_a_class_loader_
     with pytest.raises(ConsentRequired, match=r"h2o-genmodel\.jar"):
         H2OFlavor().load(tmp_path, {}, False)
     scorer = H2OFlavor().load(tmp_path, {}, True)
-    assert scorer._java.getClass() != cases["gbm"].scorer._java.getClass()
+    assert scorer.scorer._java.getClass() != cases["gbm"].scorer.scorer._java.getClass()
     np.testing.assert_array_equal(scorer.score(table(fresh))["predict"], answers(cases["gbm"], table(fresh))["predict"])
 
 
 def test_the_scorer_in_the_directory_is_not_run(cases: dict[str, Case], tmp_path: Path) -> None:
     shutil.copytree(cases["gbm"].directory, tmp_path, dirs_exist_ok=True)
     (tmp_path / SCORER_JAR.name).write_bytes(b"something else")
-    assert H2OFlavor().load(tmp_path, {}, False).algorithm == "gbm"
+    assert H2OFlavor().load(tmp_path, {}, False).scorer.algorithm == "gbm"
 
 
 def test_a_damaged_mojo_is_a_format_error(cases: dict[str, Case], tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble
 
 
@@ -22,6 +20,8 @@ class Found:
     ensemble : Ensemble
     methods : mapping of str to callable
         From sums, (outputs, rows), to what the framework's method of that name answers. The array may be changed.
+    takes_rows : bool
+        Whether the methods take the rows as well, a ``pyarrow.Table``.
     levels : mapping of int to sequence
         The categories of columns that the model encodes itself, by position of the column and in the order of their codes.
     magnitude : float
@@ -31,7 +31,8 @@ class Found:
     """
 
     ensemble: Ensemble
-    methods: Mapping[str, Callable[[np.ndarray], Any]]
+    methods: Mapping[str, Callable[..., Any]]
     levels: Mapping[int, Sequence[Any]] = field(default_factory=dict)
     magnitude: float = 0.0
     exact: bool = True
+    takes_rows: bool = False

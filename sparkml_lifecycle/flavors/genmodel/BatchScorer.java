@@ -27,6 +27,7 @@ public final class BatchScorer {
   /** Per column and level (last: missing) what an explicit encoding writes; null for a column taken as it is. */
   private final Cell[][][] encoded;
   private final int answers;
+  private final String path;
 
   private static final class Cell {
     final int position;
@@ -39,6 +40,7 @@ public final class BatchScorer {
   }
 
   public BatchScorer(String path) throws IOException {
+    this.path = path;
     model = load(path);
     CategoricalEncoding encoding = model.getCategoricalEncoding();
     boolean explicit = encoding != CategoricalEncoding.AUTO;
@@ -141,6 +143,34 @@ public final class BatchScorer {
   /** Two classes that were given as numbers: the response has no levels. */
   private boolean quasibinomial() {
     return model.getModelCategory() == ModelCategory.Binomial && model.getDomainValues(model.getResponseIdx()) == null;
+  }
+
+  /** The model's trees, or null where it has none that are known. */
+  public Trees trees() throws IOException {
+    return Trees.known(model) ? new Trees(model, path) : null;
+  }
+
+  /** Where each of {@link #features()} is among the columns of the model itself. */
+  public int[] positions() {
+    return positions;
+  }
+
+  /** What an explicit encoding makes of a feature's levels (last: missing), a row of positions to each; else null. */
+  public int[][] encodedPositions(int feature) {
+    if (encoded[feature] == null) return null;
+    int[][] found = new int[encoded[feature].length][];
+    for (int level = 0; level < found.length; level++)
+      found[level] = Arrays.stream(encoded[feature][level]).mapToInt(cell -> cell.position).toArray();
+    return found;
+  }
+
+  /** The values at {@link #encodedPositions(int)}. */
+  public double[][] encodedValues(int feature) {
+    if (encoded[feature] == null) return null;
+    double[][] found = new double[encoded[feature].length][];
+    for (int level = 0; level < found.length; level++)
+      found[level] = Arrays.stream(encoded[feature][level]).mapToDouble(cell -> cell.value).toArray();
+    return found;
   }
 
   public boolean calibrated() {

@@ -9,7 +9,7 @@ _HERE = Path(__file__).parent
 MOJO, GENMODEL = "model.zip", "h2o-genmodel.jar"
 LOADER = _HERE / "sparkml_h2o_mojo.py"
 SCORER_JAR = _HERE / "sparkml-scorer.jar"
-SOURCE = _HERE / "BatchScorer.java"
+SOURCES = (_HERE / "BatchScorer.java", _HERE / "Trees.java")
 
 # sha256 of h2o-genmodel.jar as H2O publishes it. A jar is code: one that is not named here needs consent to be loaded.
 KNOWN_GENMODEL = {"3de87b826b8d8ec0fcde386a6526baa1cb6585a2dc68a651717dd7efeec978bf": "3.46.0.11"}

@@ -1,4 +1,4 @@
-"""``python -m sparkml_lifecycle.flavors.genmodel.build``: compile ``BatchScorer.java`` into the jar that is shipped.
+"""``python -m sparkml_lifecycle.flavors.genmodel.build``: compile our Java into the jar that is shipped.
 
 Needs javac (11 or newer) and the h2o package, which brings H2O's genmodel jar. The same compiler gives the same bytes.
 """
@@ -8,21 +8,22 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from sparkml_lifecycle.flavors.genmodel import SCORER_JAR, SOURCE, genmodel_jar
+from sparkml_lifecycle.flavors.genmodel import SCORER_JAR, SOURCES, genmodel_jar
 
 RELEASE = "11"
 
 
-def compile_classes(source: Path = SOURCE) -> dict[str, bytes]:
-    """The class files of the source by their path inside the jar."""
+def compile_classes(sources: Sequence[Path] = SOURCES) -> dict[str, bytes]:
+    """The class files of the sources by their path inside the jar."""
     with tempfile.TemporaryDirectory() as work:
         jar = Path(work, "h2o-genmodel.jar")
         jar.write_bytes(genmodel_jar())
         out = Path(work, "classes")
-        command = ["javac", "--release", RELEASE, "-g:none", "-proc:none", "-cp", str(jar), "-d", str(out), str(source)]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        command = ["javac", "--release", RELEASE, "-g:none", "-proc:none", "-cp", str(jar), "-d", str(out)]
+        subprocess.run([*command, *map(str, sources)], check=True, capture_output=True, text=True)
         return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*.class"))}
 
 
