@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -156,17 +157,19 @@ def _found(candidate: Candidate) -> Choice:
     if known is not None and known["name"] == NATIVE:
         return Choice(None, str(known["why"]))
     try:
-        scorer = scorer_of(candidate)
+        # frameworks warn of the odd rows that they are tried with
+        with warnings.catch_warnings(), candidate.one_thread():
+            warnings.simplefilter("ignore")
+            scorer = scorer_of(candidate)
+            if known is not None:
+                return Choice(scorer, str(known["why"]))
+            choice = _tried(candidate, scorer)
     except Unknown as error:
         return Choice(None, str(error))
     except compiled.Unavailable as error:
         return Choice(None, str(error).rstrip("."))
     except Exception as error:  # a model that another version of its framework made looks otherwise
-        return Choice(None, f"its trees cannot be read ({type(error).__name__}: {str(error)[:120]})")
-    if known is not None:
-        return Choice(scorer, str(known["why"]))
-    with candidate.one_thread():
-        choice = _tried(candidate, scorer)
+        return Choice(None, f"it cannot be read or tried ({type(error).__name__}: {str(error)[:120]})")
     _remember(candidate, choice)
     return choice
 
@@ -193,7 +196,8 @@ def scorer_of(candidate: Candidate) -> Scorer:
         prefix = pipelines.read(steps, schema, candidate.transform, ask)
         if not type(last).__module__.startswith("sklearn.") and prefix.is_sparse:
             raise Unknown("its transformers give a sparse matrix, whose zeros are missing to the trees")
-        found = derived.before(_trees(candidate, last, None), prefix)
+        given = pa.schema([(str(i), pa.float64()) for i in range(len(prefix.traces))])
+        found = derived.before(_trees(candidate, last, given), prefix)
     return TreesScorer(found, _by_position(candidate, found), len(schema), takes_unknown=candidate.takes_unknown)
 
 
@@ -205,7 +209,7 @@ def _steps(candidate: Candidate) -> tuple[list[Any], Any]:
     return [], model
 
 
-def _trees(candidate: Candidate, model: Any, schema: pa.Schema | None) -> Found:
+def _trees(candidate: Candidate, model: Any, schema: pa.Schema) -> Found:
     own = next(iter(type(model).__mro__)).__module__.partition(".")[0]
     # the last step of a pipeline may be of another framework
     name = own if candidate.flavor == "sklearn" and own in _READERS else _READERS[candidate.flavor]

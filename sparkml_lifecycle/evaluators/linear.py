@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sparkml_lifecycle.evaluators import verification
 from sparkml_lifecycle.evaluators.codes import codes_of
 from sparkml_lifecycle.evaluators.pipelines import Prefix
 from sparkml_lifecycle.evaluators.trees.answers import Unknown
@@ -99,8 +100,7 @@ class LinearScorer:
             refused = self._prefix.refused.get(column, frozenset())
             gaps = chance.random(rows) < (0.0 if "missing" in refused else 0.08)
             if column in self.levels:
-                levels = self.levels[column]
-                columns.append(levels.take(pa.array(chance.integers(0, len(levels), rows), mask=gaps)).cast(field.type))
+                columns.append(verification.categories(self.levels[column], field.type, refused, chance, rows))
             elif pa.types.is_boolean(field.type):
                 columns.append(pa.array(chance.random(rows) < 0.5, mask=gaps))
             elif pa.types.is_integer(field.type):

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sparkml_lifecycle.evaluators.trees.answers import Unknown
+from sparkml_lifecycle.evaluators.verification import unseen
 
 Transform = Callable[[pa.Table], Any]
 
@@ -277,7 +278,7 @@ def _probed(prefix: Prefix, ask: Callable[[pa.Table], Any]) -> Prefix:
     absent = dict(zip(columns, given([{name_of[c]: None} for c in columns]), strict=True))
     encoded = [column for column in columns if column in prefix.levels]
     values = {column: prefix.levels[column].to_pylist() for column in encoded}
-    strange = dict(zip(encoded, given([{name_of[c]: _unseen(values[c])} for c in encoded]), strict=True))
+    strange = dict(zip(encoded, given([{name_of[c]: unseen(values[c])} for c in encoded]), strict=True))
     known = given([{name_of[c]: value} for c in encoded for value in values[c]])
     tables: dict[int, np.ndarray] = {}
     missing: dict[int, np.ndarray] = {}
@@ -298,12 +299,3 @@ def _probed(prefix: Prefix, ask: Callable[[pa.Table], Any]) -> Prefix:
         found = zip(("unknown", "missing"), ends, strict=True)
         refused[column] = frozenset({"infinite", *(name for name, row in found if row is None)})
     return replace(prefix, tables=tables, refused=refused, missing=missing)
-
-
-def _unseen(values: list[Any]) -> Any:
-    """A category of the same type that is not among the values."""
-    if isinstance(values[0], str):
-        return max(values, key=len) + "?"
-    if isinstance(values[0], bool):
-        return not values[0]
-    return max(values) + 1

@@ -39,10 +39,10 @@ class TreesScorer:
         self.exact = found.exact
         self.ensemble = found.ensemble
         self._found, self.levels = found, levels
-        ensemble = found.ensemble
         if not takes_unknown:
-            ensemble = replace(ensemble, features=[_refusing_unknown(feature) for feature in ensemble.features])
-        self._trees = TreesEvaluator(ensemble)
+            features = [_refusing_unknown(feature) for feature in found.ensemble.features]
+            self.ensemble = replace(found.ensemble, features=features)
+        self._trees = TreesEvaluator(self.ensemble)
         self._codes = codes_of(levels)
         self.threads = 1
 

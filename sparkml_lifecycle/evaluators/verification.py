@@ -1,6 +1,6 @@
 """Whether an evaluator answers as the framework does, tried on rows that are made to hurt."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def hurting_rows(
         refused |= set() if ensemble.takes_missing else {"missing"}
         refused |= set() if ensemble.takes_infinite else {"infinite"}
         if position in levels:
-            columns.append(_categories(levels[position], field.type, refused, chance))
+            columns.append(categories(levels[position], field.type, refused, chance))
         elif _is_number(field.type):
             columns.append(_numbers(_cuts_of(ensemble, number, chance), field.type, ensemble.real, refused, chance))
         else:
@@ -85,9 +85,26 @@ def _numbers(
     return pa.array(picked, mask=mask).cast(kind, safe=False)
 
 
-def _categories(levels: pa.Array, kind: pa.DataType, refused: set[str], chance: np.random.Generator) -> pa.Array:
-    mask = None if "missing" in refused else chance.random(_ROWS) < 0.05
-    return levels.take(pa.array(chance.integers(0, len(levels), _ROWS), mask=mask)).cast(kind)
+def categories(
+    levels: pa.Array, kind: pa.DataType, refused: Collection[str], chance: np.random.Generator, rows: int = _ROWS
+) -> pa.Array:
+    """Values of a column of categories: all levels, and missing and unknown ones unless they are refused."""
+    tried = levels
+    if "unknown" not in refused and not pa.types.is_boolean(levels.type):
+        tried = pa.concat_arrays(
+            [levels, pa.array([unseen(levels.to_pylist())] * max(1, len(levels) // 30), levels.type)]
+        )
+    mask = None if "missing" in refused else chance.random(rows) < 0.05
+    return tried.take(pa.array(chance.integers(0, len(tried), rows), mask=mask)).cast(kind)
+
+
+def unseen(values: Sequence[Any]) -> Any:
+    """A category of the same type that is not among the values."""
+    if isinstance(values[0], str):
+        return max(values, key=len) + "?"
+    if isinstance(values[0], bool):
+        return not values[0]
+    return max(values) + 1
 
 
 def difference(expected: Any, found: Any, allowed: np.ndarray | None) -> str | None:

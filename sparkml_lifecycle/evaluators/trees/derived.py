@@ -21,8 +21,8 @@ def before(found: Found, prefix: Prefix) -> Found:
         If the trees have categories of their own.
     """
     ensemble = found.ensemble
-    if any(feature.size is not None for feature in ensemble.features):
-        raise Unknown("its trees have categories behind a transformer")
+    if any(f.size is not None or f.missing_value is not None or f.nan != "missing" for f in ensemble.features):
+        raise Unknown("its trees have categories, or another value for missing, behind a transformer")
     trees = ensemble.trees
     columns = sorted({trace.column for trace in prefix.traces})
     number_of = {column: number for number, column in enumerate(columns)}

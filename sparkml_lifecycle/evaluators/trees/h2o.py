@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sparkml_lifecycle.evaluators.codes import Codes
 from sparkml_lifecycle.evaluators.trees import link
 from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
-from sparkml_lifecycle.evaluators.trees.columns import codes_of
 from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Feature, Trees
 from sparkml_lifecycle.evaluators.trees.h2o_ties import broken
 
@@ -51,7 +51,10 @@ def read(model: Any, levels: Mapping[str, int], schema: pa.Schema) -> Found:
     base = np.full(outputs, facts["base"], real)
     ensemble = Ensemble(features, trees, base, model.trees.arrays["output"], real, sets)
     known = {one.column: one.levels for one in inputs if one.levels is not None}
-    return Found(ensemble, _methods(model, inputs), known | _unread(schema, inputs), exact=False, takes_rows=True)
+    greatest = np.maximum.reduceat(np.abs(trees.value[:, 0]), trees.at[:-1])
+    magnitude = float(np.abs(base).max() + greatest.sum())
+    known |= _unread(schema, inputs)
+    return Found(ensemble, _methods(model, inputs), known, magnitude, exact=False, takes_rows=True)
 
 
 # -- columns -------------------------------------------------------------------------------------------------------------
@@ -445,7 +448,7 @@ def _own_rows(width: int, inputs: Sequence[_Input], rows: pa.Table) -> np.ndarra
             (position,) = one.made
             own[:, position] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             continue
-        codes = codes_of(values, pa.array(list(one.levels)))
+        codes = Codes(pa.array(list(one.levels))).of(values)
         assert codes is not None
         codes = np.where(codes < 0, one.missing, codes)
         for position, made in one.made.items():

@@ -103,8 +103,6 @@ def _features(count: int, booster: Any, model: Any, levels: Mapping[str, int], s
     own = booster.feature_names or (schema.names if schema is not None else None)
     missing = None if type(model).__name__ == "Booster" else model.get_params().get("missing")
     missing = None if missing is None or np.isnan(missing) else float(missing)
-    if missing is not None and schema is None:
-        raise Unknown(f"missing={missing} behind a transformer")
     if missing is not None and any(not str(kind).startswith(("float", "double")) for kind in schema.types):
         # XGBoost looks for it in columns of floats alone
         raise Unknown(f"missing={missing} with columns of whole numbers")
