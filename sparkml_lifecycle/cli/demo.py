@@ -22,6 +22,11 @@ FLIGHTS = Path("demo-data/flights")
 PREDICTIONS = Path("demo-data/flight_predictions")
 JOB = Path("jobs/score_batch.py")
 CONF = Path("conf/score_flights.yml")
+EVALUATORS = {
+    "native": "the model's framework",
+    "trees": "circuits of its trees, verified against its framework",
+    "linear": "sums of its columns, verified against its framework",
+}
 TAG = "sparkml.demo"
 VERSION = "2"
 _NEEDED = {
@@ -35,11 +40,12 @@ _APART = 1e-9
 
 @dataclass(frozen=True)
 class Scoring:
-    """What the job's run says: rows, seconds from reading to the commit, the target's Delta version."""
+    """What the job's run says: rows, seconds from reading to the commit, the target's Delta version, what scored."""
 
     rows: int
     seconds: float
     version: str
+    evaluator: str
 
 
 def demo() -> None:
@@ -156,7 +162,8 @@ def last_scoring(uri: str) -> Scoring | None:
     if not len(found):
         return None
     run = found.iloc[0]
-    return Scoring(int(run["metrics.rows"]), float(run["metrics.seconds"]), run["params.target_version"])
+    numbers = int(run["metrics.rows"]), float(run["metrics.seconds"])
+    return Scoring(*numbers, run["params.target_version"], str(run.get("params.evaluator", "native")))
 
 
 def score(console: "Console", uri: str) -> Scoring:
@@ -174,7 +181,8 @@ def score(console: "Console", uri: str) -> Scoring:
             raise ScoringError(f"spark-submit ended with exit code {done.returncode}: {said}")
         rate = f"{scoring.rows / scoring.seconds:,.0f} rows a second"
         say(
-            f"spark-submit {JOB}: {scoring.rows:,} flights in {scoring.seconds:.0f} s, {rate} with Spark's warm-up in it"
+            f"spark-submit {JOB}: {scoring.rows:,} flights in {scoring.seconds:.0f} s, {rate} with Spark's warm-up in it, "
+            f"by {EVALUATORS.get(scoring.evaluator, scoring.evaluator)}"
         )
     return scoring
 
@@ -213,11 +221,11 @@ def compare(console: "Console", uri: str) -> Any:
                 f"where f.month = 12 order by f.flight_id % 7919, f.flight_id limit {_SAMPLE}"
             ).read_all()
         )
-        own = ml.pyfunc.load_model(uri).predict_columns(sample).column(0).to_numpy()
+        own = ml.pyfunc.load_model(uri, evaluator="native").predict_columns(sample).column(0).to_numpy()
         apart = float(np.abs(own - sample["prediction"].to_numpy()).max())
         say(
-            f"Spark and delta-rs read the same {by_spark['rows']:,} rows; {sample.num_rows:,} compared with the model called "
-            f"directly, all {'equal' if apart == 0 else f'within {_APART:.0e}'}"
+            f"Spark and delta-rs read the same {by_spark['rows']:,} rows; {sample.num_rows:,} compared with the "
+            f"framework's own predict, all {'equal' if apart == 0 else f'within {_APART:.0e}'}"
         )
     whole = FLIGHTS.name, DeltaTable(str(FLIGHTS)).count()
     same = by_spark["rows"] == by_delta["rows"] == by_spark["flights"] == by_delta["flights"] == whole[1]
