@@ -1,11 +1,8 @@
 """A loaded model of any framework: one ``predict``, whatever it was saved with."""
 
 import inspect
-import os
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +11,8 @@ import numpy as np
 
 from sparkml_lifecycle import environment
 from sparkml_lifecycle.errors import FormatError, InvalidInput, LifecycleError, ScoringError, did_you_mean
-from sparkml_lifecycle.evaluators import choice
+from sparkml_lifecycle.evaluators.choice import Candidate, Choice
+from sparkml_lifecycle.evaluators.evaluation import Evaluation
 from sparkml_lifecycle.flavors.base import Flavor
 from sparkml_lifecycle.model import answers, batch, digest, manifest, types
 from sparkml_lifecycle.model.form import Form, levels_of, unseen_rows
@@ -33,6 +31,8 @@ class PyFuncModel:
     manifest : Manifest
         The content of its ``MLmodel``.
     flavor : Flavor
+    evaluation : Evaluation
+        What scores it in place of its framework.
 
     Notes
     -----
@@ -66,10 +66,7 @@ class PyFuncModel:
         self._form = self._decided_form()
         self._has_refused = False
         self._rule = NullRule(directory, self._known_levels)
-        self._wanted = choice.check(evaluator)
-        self._choice: choice.Choice | None = None
-        self._choosing = threading.RLock()
-        self._threads: int | None = None
+        self.evaluation = Evaluation(self._candidate, evaluator)
 
     def __repr__(self) -> str:
         return f"PyFuncModel(flavor={self.flavor.name!r}, run_id={self.manifest.run_id!r}, inputs={self._names})"
@@ -122,12 +119,10 @@ class PyFuncModel:
     def limit_threads(self, threads: int) -> None:
         """Hold the model's own thread pool to ``threads``."""
         self.flavor.limit_threads(self._model, threads)
-        self._threads = threads
-        if self._choice is not None and self._choice.scorer is not None:
-            self._choice.scorer.threads = threads
+        self.evaluation.limit_threads(threads)
 
     @property
-    def evaluator(self) -> choice.Choice:
+    def evaluator(self) -> Choice:
         """What scores the model: its framework, or an evaluator that was verified against it; with the reason.
 
         Raises
@@ -135,29 +130,13 @@ class PyFuncModel:
         InvalidInput
             If the model was loaded with ``evaluator="fast"`` and there is none.
         """
-        if self._choice is None:
-            with self._choosing:
-                if self._choice is None:
-                    found = choice.choose(self._candidate(), self._wanted)
-                    if found.scorer is not None:
-                        found.scorer.threads = self._threads or len(os.sched_getaffinity(0))
-                    self._choice = found
-        return self._choice
+        return self.evaluation.choice
 
-    def prepare(self) -> None:
-        """Choose the evaluator now, rather than at the first rows; a reason against ``fast`` is left to those."""
-        with suppress(InvalidInput):
-            _ = self.evaluator
-
-    def evaluator_record(self) -> dict[str, Any]:
-        """What is kept of the trial of its evaluator when it is saved."""
-        return choice.record(self._candidate(), self.evaluator)
-
-    def _candidate(self) -> choice.Candidate:
+    def _candidate(self) -> Candidate:
         levels = {
             name: levels_of(column) for name, column in self._form.columns.items() if column.categories is not None
         }
-        return choice.Candidate(
+        return Candidate(
             self._model,
             self.flavor.name,
             self._input_schema(),
@@ -209,12 +188,7 @@ class PyFuncModel:
 
     def _evaluated(self, table: Any, method: str, params: Mapping[str, Any]) -> Any:
         """What the evaluator answers; None where the framework has to."""
-        if params or not table.num_rows or self._wanted == choice.NATIVE:
-            return None
-        scorer = self.evaluator.scorer
-        if scorer is None or not scorer.has(method):
-            return None
-        given = scorer.answer(table, method)
+        given = None if params else self.evaluation.answer(table, method)
         return None if given is None else self.flavor.named(self._model, given, method)
 
     # -- predicting ------------------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def _write(model: Any, flavor: Flavor, directory: Path, description: Description
 def _with_trial(found: Manifest, directory: Path) -> Manifest:
     """With how the trial of its evaluator ended, so that workers on such a machine need not repeat it."""
     loaded = read(directory, allow_code=True, found=found, warn=False)
-    return replace(found, ours={**found.ours, "evaluator": loaded.evaluator_record()})
+    return replace(found, ours={**found.ours, "evaluator": loaded.evaluation.record()})
 
 
 def _manifest(

@@ -120,7 +120,7 @@ def model_of(reference: ModelReference) -> PyFuncModel:
         )
         model.limit_threads(_task_cpus() or 1)
         _hold_native_threads()
-        model.prepare()
+        model.evaluation.prepare()
         _keep_memory()
         _cache[reference.key] = model
         gc.collect()

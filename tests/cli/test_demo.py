@@ -29,7 +29,9 @@ def test_the_demo_trains_scores_and_does_not_start_over(tmp_path):
 
     first = demo()
     assert "336,776 flights in " in first
-    assert "Spark and delta-rs read the same 336,776 rows; 1,000 compared with the framework's own predict, all " in first
+    assert (
+        "Spark and delta-rs read the same 336,776 rows; 1,000 compared with the framework's own predict, all " in first
+    )
     assert "rows a second with Spark's warm-up in it, by circuits of its trees" in first
     assert first.count(" 2013-12-") == 10
     runs, carriers = (
