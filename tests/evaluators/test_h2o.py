@@ -265,7 +265,7 @@ def test_without_its_trees_a_model_scores_in_java(
     assert why in model.unwrap().without_trees
     candidate = model._candidate()
     with pytest.raises(Unknown, match=why):
-        choice.read(candidate)
+        choice.scorer_of(candidate)
     expected = loaded(saved, "gbm").predict(training[FEATURES])
     pd.testing.assert_frame_equal(model.predict(training[FEATURES]), expected, rtol=1e-12)
 

@@ -80,7 +80,7 @@ def test_twins_and_lost_executors_on_a_standalone_master(folder):
 
 def check_cluster(folder, master, wanted):
     """Each job is right although its harm was done; where a source file is gone, it says so and commits nothing."""
-    done = faults.started("cluster", folder, master, *wanted)
+    done = faults.started("cluster", folder, master, *wanted, timeout=240 + 60 * len(wanted))
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert [one["fault"] for one in found] == wanted, done.stderr[-3000:]
     for one in found:
