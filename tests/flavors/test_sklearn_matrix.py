@@ -38,7 +38,7 @@ def target():
 
 def loaded(model, tmp_path, dtype="float64"):
     package.save(model, tmp_path / "model", Description(input_example=frame(dtype).head(3)))
-    return package.read(tmp_path / "model")
+    return package.read(tmp_path / "model", evaluator="native")
 
 
 MATRIX = {
@@ -116,7 +116,7 @@ def test_columns_of_several_types_get_a_data_frame(tmp_path):
     rows = frame().assign(c=range(500))
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LinearRegression()).fit(rows, target())
     package.save(model, tmp_path / "model", Description(input_example=rows.head(3)))
-    read = package.read(tmp_path / "model")
+    read = package.read(tmp_path / "model", evaluator="native")
     table = pa.Table.from_pandas(rows, preserve_index=False)
     assert not read._form.is_block(table)
     np.testing.assert_array_equal(read.predict_as(table, pa.float64()).to_numpy(), model.predict(rows))
