@@ -3,6 +3,7 @@
 import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -118,7 +119,8 @@ class PyFuncModel:
 
     def limit_threads(self, threads: int) -> None:
         """Hold the model's own thread pool to ``threads``."""
-        self.flavor.limit_threads(self._model, threads)
+        for model in self._copies():
+            self.flavor.limit_threads(model, threads)
         self.evaluation.limit_threads(threads)
 
     @property
@@ -144,13 +146,24 @@ class PyFuncModel:
             self._methods,
             self._native,
             self._transformed,
-            lambda: self.flavor.one_thread(self._model),
+            self._one_thread,
             lambda given, method: self.flavor.named(self._model, given, method),
             environment.versions_of(self.flavor.packages),
             self._form.spelling.unseen != "refused",
             self.manifest.ours.get("evaluator") or {},
             lambda: self.digest,
         )
+
+    def _copies(self) -> list[Any]:
+        """The model, and its shallow copy that takes matrices."""
+        return [model for model in (self._model, self._of_matrix) if model is not None]
+
+    @contextmanager
+    def _one_thread(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for model in self._copies():
+                stack.enter_context(self.flavor.one_thread(model))
+            yield
 
     def _input_schema(self) -> Any:
         """The types of its columns; doubles, texts or those of their categories, where only names are known."""

@@ -394,3 +394,15 @@ def test_a_method_that_no_model_predicts_with_is_refused(method, tmp_path):
     (tmp_path / "m" / "MLmodel").write_text(yaml.safe_dump(content))
     with pytest.raises(errors.FormatError, match=f"names the method '{method}'"):
         package.read(tmp_path / "m")
+
+
+def test_threads_are_held_of_the_copy_that_takes_matrices_too(tmp_path):
+    from sklearn.ensemble import RandomForestRegressor
+
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [3.0, 1.0, 2.0]})
+    forest = RandomForestRegressor(3, n_jobs=2).fit(frame, frame.a)
+    package.save(forest, tmp_path / "model", Description(input_example=frame))
+    model = package.read(tmp_path / "model")
+    assert model._of_matrix.n_jobs == 2
+    model.limit_threads(1)
+    assert model._of_matrix.n_jobs == model.unwrap().n_jobs == 1
