@@ -97,9 +97,12 @@ def differing(saved: Mapping[str, str]) -> list[str]:
     ]
 
 
+_MISSING = "missing"
+
+
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """The installed version of each; "missing" where there is none."""
-    return {name: _version(name) for name in packages}
+    """The installed version of each that there is."""
+    return {name: found for name in packages if (found := _version(name)) != _MISSING}
 
 
 @cache
@@ -107,4 +110,4 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "missing"
+        return _MISSING

@@ -8,10 +8,9 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +207,7 @@ def _manifest(
         if flavor.name == manifest.PYTHON_FUNCTION
         else {flavor.name: {**saved.conf, "code": "code" if has_code else None}}
     )
-    ours: dict[str, Any] = {"flavor": flavor.name, "versions": _versions(flavor.packages)}
+    ours: dict[str, Any] = {"flavor": flavor.name, "versions": environment.versions_of(flavor.packages)}
     if saved.runs_code or description.code_paths:
         ours["runs_code"] = True
     if tuning:
@@ -224,16 +223,6 @@ def _manifest(
         if value
     }
     return Manifest({manifest.PYTHON_FUNCTION: python_function, **native}, None, ours, others)
-
-
-def _versions(packages: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _write_code(saved: Saved, directory: Path, description: Description) -> bool:

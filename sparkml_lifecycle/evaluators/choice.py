@@ -27,8 +27,8 @@ from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
 Scorer = TreesScorer | LinearScorer
 EVALUATORS = ("auto", "fast", "native")
 NATIVE = "native"
-# a reader to a flavor: (model, the model's levels by name, names of its columns) -> Found
-_READERS = {"h2o": "h2o", "lightgbm": "lightgbm", "sklearn": "sklearn", "xgboost": "xgboost"}
+# flavors whose trees are read, each by the module of its name: (model, number of levels by column, schema) -> Found
+_READERS = ("h2o", "lightgbm", "sklearn", "xgboost")
 _SOURCES = (
     "kernel", "link_kernel", "link", "plan", "evaluator", "ensemble", "answers", "columns", "derived", "xgboost", "sklearn", "lightgbm",
     "h2o", "h2o_ties",
@@ -210,9 +210,9 @@ def _steps(candidate: Candidate) -> tuple[list[Any], Any]:
 
 
 def _trees(candidate: Candidate, model: Any, schema: pa.Schema) -> Found:
-    own = next(iter(type(model).__mro__)).__module__.partition(".")[0]
+    own = type(model).__module__.partition(".")[0]
     # the last step of a pipeline may be of another framework
-    name = own if candidate.flavor == "sklearn" and own in _READERS else _READERS[candidate.flavor]
+    name = own if candidate.flavor == "sklearn" and own in _READERS else candidate.flavor
     reader = importlib.import_module(f"sparkml_lifecycle.evaluators.trees.{name}")
     found: Found = reader.read(model, {n: len(v) for n, v in candidate.levels.items()}, schema)
     return found
@@ -228,9 +228,8 @@ def _by_position(candidate: Candidate, found: Found) -> dict[int, pa.Array]:
     for feature in found.ensemble.features:
         if feature.size is not None:
             own = found.levels.get(feature.column)
-            name, kind = schema.names[feature.column], schema.types[feature.column]
-            plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-            levels[feature.column] = candidate.levels[name] if own is None else pa.array(list(own)).cast(plain)
+            name, kind = schema.names[feature.column], pipelines.plain_type(schema.types[feature.column])
+            levels[feature.column] = candidate.levels[name] if own is None else pa.array(list(own)).cast(kind)
     return levels
 
 

@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,16 @@ class Unavailable(MissingLibrary):
 @cache
 def cpu() -> str:
     """The kind of CPU: its name and what it can do, as one word."""
+    name, features = _target()
+    return f"{name}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+
+
+def _target() -> tuple[str, str]:
+    """LLVM's name of the CPU and what it can do; numba's variables choose another."""
     import llvmlite.binding as llvm
 
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
-    return f"{name}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+    return name, os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
 
 
 def directory() -> Path:
@@ -109,7 +114,15 @@ def _function(module: str, name: str, form: str, arguments: tuple[str, ...], mak
     assert source.origin is not None
     key = hashlib.sha256(
         json.dumps(
-            [Path(source.origin).read_text(encoding="utf-8"), _versions(), cpu(), name, form, sys.version_info[:2]]
+            [
+                Path(source.origin).read_text(encoding="utf-8"),
+                version("numba"),
+                version("llvmlite"),
+                cpu(),
+                name,
+                form,
+                sys.version_info[:2],
+            ]
         ).encode()
     ).hexdigest()[:32]
     path = directory() / f"{name}-{form}-{key}.o"
@@ -121,16 +134,6 @@ def _function(module: str, name: str, form: str, arguments: tuple[str, ...], mak
                 code = _compile(module, form, make)
                 _write(path, code)
     return _linked(code, arguments)
-
-
-def _versions() -> list[str]:
-    found = []
-    for name in ("numba", "llvmlite"):
-        try:
-            found.append(version(name))
-        except PackageNotFoundError:
-            found.append("")
-    return found
 
 
 def _read(path: Path) -> bytes | None:
@@ -185,8 +188,7 @@ def _machine() -> Any:
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+    name, features = _target()
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=name, features=features, opt=3, reloc="pic", codemodel="large", jit=True
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sparkml_lifecycle.evaluators.trees.answers import Unknown
-from sparkml_lifecycle.evaluators.verification import unseen
+from sparkml_lifecycle.evaluators.verification import is_number, unseen
 
 Transform = Callable[[pa.Table], Any]
 
@@ -106,25 +106,22 @@ def read(steps: Sequence[Any], schema: pa.Schema, transform: Transform, ask: Cal
         if len(kinds) > 1:
             raise Unknown(f"the column {schema.names[trace.column]!r} is encoded in several ways")
         if trace.levels is not None:
-            levels[trace.column] = pa.array(list(trace.levels), type=_plain_type(schema.types[trace.column]))
-        elif not _is_number(schema.types[trace.column]):
+            levels[trace.column] = pa.array(list(trace.levels), type=plain_type(schema.types[trace.column]))
+        elif not is_number(schema.types[trace.column]):
             raise Unknown(f"the column {schema.names[trace.column]!r} is no number and not encoded")
     prefix = Prefix(traces, levels, {}, {}, {}, transform, schema)
     return _probed(prefix, ask)
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column's values, where they may be in a dictionary."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
 def _plain(levels: Mapping[int, pa.Array], column: int, kind: pa.DataType) -> Any:
     if column in levels:
         return levels[column][0].as_py()
-    return False if pa.types.is_boolean(kind) else 1 if pa.types.is_integer(kind) else 1.0 if _is_number(kind) else "?"
+    return False if pa.types.is_boolean(kind) else 1 if pa.types.is_integer(kind) else 1.0 if is_number(kind) else "?"
 
 
 # -- through one transformer ---------------------------------------------------------------------------------------------
@@ -157,10 +154,6 @@ def _column_transformer(step: Any, traces: list[Trace]) -> list[Trace]:
             raise Unknown(f"the columns of {name!r} are not where they are looked for")
         found += part
     return found
-
-
-def _same(step: Any, traces: list[Trace]) -> list[Trace]:
-    return traces
 
 
 def _function(step: Any, traces: list[Trace]) -> list[Trace]:
@@ -215,20 +208,17 @@ def _line(slopes: Callable[[Any], Any], shifts: Callable[[Any], Any]) -> Callabl
     return through
 
 
-def _standard_scale(step: Any) -> Any:
-    return 1.0 if step.scale_ is None else 1.0 / step.scale_
+def _centred(center: str, wanted: str) -> Callable[[Any, list[Trace]], list[Trace]]:
+    """Less its center, by its scale; either may be left out."""
 
+    def slope(step: Any) -> Any:
+        return 1.0 if step.scale_ is None else 1.0 / step.scale_
 
-def _standard_shift(step: Any) -> Any:
-    return 0.0 if step.mean_ is None else -step.mean_ * _standard_scale(step)
+    def shift(step: Any) -> Any:
+        # StandardScaler knows the mean even where it is not to be subtracted
+        return -getattr(step, center) * slope(step) if getattr(step, wanted) else 0.0
 
-
-def _robust_scale(step: Any) -> Any:
-    return 1.0 if step.scale_ is None else 1.0 / step.scale_
-
-
-def _robust_shift(step: Any) -> Any:
-    return 0.0 if step.center_ is None else -step.center_ * _robust_scale(step)
+    return _line(slope, shift)
 
 
 _KNOWN: dict[str, Callable[[Any, list[Trace]], list[Trace]]] = {
@@ -239,9 +229,9 @@ _KNOWN: dict[str, Callable[[Any, list[Trace]], list[Trace]]] = {
     "OneHotEncoder": _one_hot,
     "OrdinalEncoder": _ordinal,
     "Pipeline": _pipeline,
-    "RobustScaler": _line(_robust_scale, _robust_shift),
+    "RobustScaler": _centred("center_", "with_centering"),
     "SimpleImputer": _imputer,
-    "StandardScaler": _line(_standard_scale, _standard_shift),
+    "StandardScaler": _centred("mean_", "with_mean"),
 }
 
 
@@ -250,8 +240,8 @@ _KNOWN: dict[str, Callable[[Any, list[Trace]], list[Trace]]] = {
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table of the schema."""
-    return pa.table({f.name: pa.array([row[f.name] for row in rows], _plain_type(f.type)) for f in schema}).cast(
-        pa.schema([(f.name, _plain_type(f.type)) for f in schema])
+    return pa.table({f.name: pa.array([row[f.name] for row in rows], plain_type(f.type)) for f in schema}).cast(
+        pa.schema([(f.name, plain_type(f.type)) for f in schema])
     )
 
 

@@ -36,7 +36,7 @@ def hurting_rows(
         refused |= set() if ensemble.takes_infinite else {"infinite"}
         if position in levels:
             columns.append(categories(levels[position], field.type, refused, chance))
-        elif _is_number(field.type):
+        elif is_number(field.type):
             columns.append(_numbers(_cuts_of(ensemble, number, chance), field.type, ensemble.real, refused, chance))
         else:
             columns.append(pa.nulls(_ROWS, field.type))
@@ -52,7 +52,8 @@ def _cuts_of(ensemble: Ensemble, number: int | None, chance: np.random.Generator
     return chance.choice(cuts, _MOST, replace=False) if len(cuts) > _MOST else cuts if len(cuts) else np.zeros(1)
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers or booleans."""
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 

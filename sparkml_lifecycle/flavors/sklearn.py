@@ -176,8 +176,9 @@ class SklearnFlavor(Flavor):
     @contextlib.contextmanager
     def one_thread(self, model: Any) -> Iterator[None]:
         """Forests add their trees up in the order in which threads end."""
-        names = [name for name in model.get_params(deep=True) if name.split("__")[-1] == "n_jobs"]
-        before = {name: model.get_params(deep=True)[name] for name in names}
+        before = {
+            name: value for name, value in model.get_params(deep=True).items() if name.split("__")[-1] == "n_jobs"
+        }
         self.limit_threads(model, 1)
         try:
             yield

@@ -153,6 +153,16 @@ def test_random_pipelines(tmp_path_factory, seed, encoder, scaler, last):
     assert_alike(fast, native, rows, fast.evaluator.scorer.exact)
 
 
+@pytest.mark.parametrize("scaler", sorted(SCALERS))
+def test_every_scaler_before_a_linear_model(scaler, tmp_path):
+    rng = np.random.default_rng(5)
+    frame = flights(rng, 1500)
+    model = pipeline(ENCODERS["one-hot"](), SCALERS[scaler](), Ridge()).fit(frame, answer(frame))
+    fast, native = saved(model, frame, tmp_path / "m")
+    assert fast.evaluator.name == "linear", fast.evaluator
+    assert_alike(fast, native, pa.Table.from_pandas(frame, preserve_index=False), False)
+
+
 @pytest.mark.parametrize("last", ["ridge", "histogram"])
 def test_unknown_categories_missing_texts_and_infinities(last, tmp_path):
     rng = np.random.default_rng(1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -61,12 +60,3 @@ def batch_data(batch: pa.RecordBatch, levels: Mapping[int, Codes]) -> list[Colum
             return None
         found.append(one)
     return found
-
-
-def matrix_data(matrix: np.ndarray) -> list[ColumnData] | None:
-    """The columns of a matrix of floats, however it lies in memory."""
-    if matrix.dtype not in (np.float64, np.float32) or matrix.ndim != 2:
-        return None
-    kind = FLOAT64 if matrix.dtype == np.float64 else FLOAT32
-    step, across = matrix.strides[0] // matrix.itemsize, matrix.strides[1]
-    return [ColumnData(matrix.ctypes.data + across * i, kind, stride=step, keep=matrix) for i in range(matrix.shape[1])]

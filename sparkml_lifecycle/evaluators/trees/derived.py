@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sparkml_lifecycle.evaluators.pipelines import Prefix
+from sparkml_lifecycle.evaluators.pipelines import Prefix, plain_type
 from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
 from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Feature
 
@@ -114,10 +114,7 @@ def _least(prefix: Prefix, cuts: Mapping[int, np.ndarray], real: np.dtype[Any]) 
     low = {column: np.full(len(pairs), _ends(kinds[column])[0]) for column, pairs in cuts.items()}
     high = {column: np.full(len(pairs), _ends(kinds[column])[1] + 1) for column, pairs in cuts.items()}
     base = prefix.row()
-    columns = {
-        f.name: pa.array([base[f.name]] * rows, f.type if not pa.types.is_dictionary(f.type) else f.type.value_type)
-        for f in prefix.schema
-    }
+    columns = {f.name: pa.array([base[f.name]] * rows, plain_type(f.type)) for f in prefix.schema}
     while any((low[column] < high[column]).any() for column in cuts):
         for column in cuts:
             middle = _middle(low[column], high[column])

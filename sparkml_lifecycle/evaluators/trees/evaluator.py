@@ -26,8 +26,6 @@ class ColumnData:
     validity : int
         The address of an Arrow validity bitmap, or 0.
     first_bit : int
-    stride : int
-        From a row to the next, in values.
     keep : object
         What owns the memory.
     """
@@ -36,7 +34,6 @@ class ColumnData:
     kind: int
     validity: int = 0
     first_bit: int = 0
-    stride: int = 1
     keep: object = None
 
 
@@ -62,7 +59,7 @@ class TreesEvaluator:
     def raw(self, columns: Sequence[ColumnData], rows: int) -> tuple[np.ndarray, bool]:
         """(outputs, rows), and whether a row has something that is left to the framework."""
         out = np.empty((self.outputs, rows), self._plan.sum)
-        table = np.array([(c.address, c.kind, c.validity, c.first_bit, c.stride) for c in columns], np.int64)
+        table = np.array([(c.address, c.kind, c.validity, c.first_bit) for c in columns], np.int64)
         try:
             spec, scratch = self._free.pop()
         except IndexError:

@@ -150,23 +150,14 @@ def _transpose(m):
 @numba.njit(inline="always")
 def _read(column, start, rows, feature, v):
     """A block of a feature into ``v``, missing as NaN. Bit 0 of the answer: something is missing; bit 1: something is infinite."""
-    source, stride = column[0], column[4]
     if column[1] == 0:
-        doubles = f64(numba.uint64(source))
-        if stride == 1:
-            for r in range(rows):
-                v[r] = doubles[start + r]
-        else:
-            for r in range(rows):
-                v[r] = doubles[(start + r) * stride]
+        doubles = f64(numba.uint64(column[0]))
+        for r in range(rows):
+            v[r] = doubles[start + r]
     else:
-        floats = f32(numba.uint64(source))
-        if stride == 1:
-            for r in range(rows):
-                v[r] = floats[start + r]
-        else:
-            for r in range(rows):
-                v[r] = floats[(start + r) * stride]
+        floats = f32(numba.uint64(column[0]))
+        for r in range(rows):
+            v[r] = floats[start + r]
     for r in range(rows, BLOCK):
         v[r] = 0.0
     if column[2] != 0:
@@ -261,7 +252,7 @@ def _prepare(columns, start, rows, n_features, features, planes, cuts, v, p, ran
     status = 0
     for f in range(n_features):
         feature = i64(address(features) + numba.uint64(72 * f))
-        column = i64(address(columns) + numba.uint64(40 * feature[6]))
+        column = i64(address(columns) + numba.uint64(32 * feature[6]))
         if column[1] == 2:
             own = i32(address(codes) + numba.uint64(4 * BLOCK * f))
             status |= _categories(column, feature, start, rows, own) & feature[4]
@@ -334,7 +325,7 @@ def _add(total, leaves, numbers, per_leaf, rows_apart):
 def evaluate(columns, start, n, spec, cuts, leaves, out, scratch):
     """Score ``n`` rows from row ``start`` on.
 
-    The answer is not 0 where a row has something that is left to the framework. ``columns``: five words to a feature: address, kind, address of the validity bits or 0, first bit, distance of rows. ``spec``: addresses and sizes in the order
+    The answer is not 0 where a row has something that is left to the framework. ``columns``: four words to a feature: address, kind, address of the validity bits or 0, first bit. ``spec``: addresses and sizes in the order
     in which :mod:`~sparkml_lifecycle.evaluators.trees.evaluator` writes them. ``out``: one output after the other. A tile of
     several blocks goes through a part of the trees before the next part is read.
     """

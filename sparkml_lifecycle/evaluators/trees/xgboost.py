@@ -38,14 +38,13 @@ def read(model: Any, levels: Mapping[str, int], schema: Any) -> Found:
     Unknown
         For a booster, an objective or a tree that is not known here.
     """
-    is_booster = type(model).__name__ == "Booster"
-    booster = model if is_booster else model.get_booster()
+    booster = model if type(model).__name__ == "Booster" else model.get_booster()
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     booster_json = learner["gradient_booster"]
     if booster_json["name"] != "gbtree":
         raise Unknown(f"its booster is {booster_json['name']}")
     objective, param = str(learner["objective"]["name"]), learner["learner_model_param"]
-    used = _used_trees(model, booster, booster_json["model"], is_booster)
+    used = _used_trees(booster, booster_json["model"])
     outputs = max(int(param.get("num_class", 0)), int(param.get("num_target", 1)), 1)
     base = _base(param["base_score"], objective, outputs)
     features = _features(int(param["num_feature"]), booster, model, levels, schema)
@@ -56,10 +55,10 @@ def read(model: Any, levels: Mapping[str, int], schema: Any) -> Found:
     groups = np.array(booster_json["model"]["tree_info"][:used], np.int32)
     stack = stacked(trees, np.float32)
     ensemble = Ensemble(features, stack, base, groups, np.dtype(np.float32), sets, True, False)
-    return Found(ensemble, _methods(model, objective, is_booster))
+    return Found(ensemble, _methods(model, objective))
 
 
-def _used_trees(model: Any, booster: Any, stored: Mapping[str, Any], is_booster: bool) -> int:
+def _used_trees(booster: Any, stored: Mapping[str, Any]) -> int:
     """How many trees predict: those up to the best iteration, as the flavor does it."""
     count = len(stored["trees"])
     attributes = booster.attributes()
@@ -100,7 +99,7 @@ def _logf(value: float) -> float:
 
 def _features(count: int, booster: Any, model: Any, levels: Mapping[str, int], schema: Any) -> list[Feature]:
     kinds = booster.feature_types or ["q"] * count
-    own = booster.feature_names or (schema.names if schema is not None else None)
+    own = booster.feature_names or schema.names
     missing = None if type(model).__name__ == "Booster" else model.get_params().get("missing")
     missing = None if missing is None or np.isnan(missing) else float(missing)
     if missing is not None and any(not str(kind).startswith(("float", "double")) for kind in schema.types):
@@ -111,7 +110,7 @@ def _features(count: int, booster: Any, model: Any, levels: Mapping[str, int], s
         if kinds[number] != "c":
             features.append(Feature(number, missing_value=missing))
             continue
-        name = str(own[number]) if own else str(number)
+        name = str(own[number])
         if name not in levels or missing is not None:
             raise Unknown(f"the levels of its categorical column {name!r} are not known")
         features.append(Feature(number, size=levels[name]))
@@ -141,7 +140,7 @@ def _tree(tree: Mapping[str, Any], features: Sequence[Feature], sets: list[np.nd
     return [left, tree["right_children"], feature, condition, missing_right, group, condition]
 
 
-def _methods(model: Any, objective: str, is_booster: bool) -> dict[str, Callable[[np.ndarray], Any]]:
+def _methods(model: Any, objective: str) -> dict[str, Callable[[np.ndarray], Any]]:
     def value(sums: np.ndarray) -> np.ndarray:
         """What ``Booster.predict`` gives: (rows,) of one output, else (rows, outputs)."""
         if objective in _LOGISTIC:
@@ -156,8 +155,6 @@ def _methods(model: Any, objective: str, is_booster: bool) -> dict[str, Callable
             return np.argmax(sums, axis=0).astype(np.float32)
         return sums[0] if len(sums) == 1 else np.ascontiguousarray(sums.T)
 
-    if is_booster:
-        return {"predict": value}
     if not hasattr(model, "predict_proba"):
         return {"predict": value}
 
