@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from sparkml_lifecycle.evaluators import compiled
 
 MISSING = -1
+_KERNEL = compiled.Kernel("sparkml_lifecycle.evaluators.codes_kernel")
 _LONGEST = 16  # bytes of a text that the kernel compares
 _SPREAD, _MIX, _ALL = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 2**64 - 1
 _ARGUMENTS = ("address", "address", "whole", "address", "whole", "whole", "address", "whole", "whole", "address")
@@ -65,7 +66,7 @@ class Codes:
         return found
 
     def _of_texts(self, values: pa.Array, slots: np.ndarray) -> np.ndarray:
-        call = compiled.function("sparkml_lifecycle.evaluators.codes_kernel", "codes", "texts", _ARGUMENTS, "compiled")
+        call = _KERNEL.function("codes", "texts", _ARGUMENTS)
         validity, offsets, data = values.buffers()
         has_nulls = values.null_count > 0 and validity is not None
         out = np.empty(len(values), np.int32)

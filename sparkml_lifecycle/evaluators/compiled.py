@@ -44,8 +44,10 @@ def _target() -> tuple[str, str]:
     """LLVM's name of the CPU and what it can do; numba's variables choose another."""
     import llvmlite.binding as llvm
 
-    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    return name, os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+    name, features = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = "" if (name or "").lower() == "generic" else llvm.get_host_cpu_features().flatten()
+    return name or llvm.get_host_cpu_name(), features
 
 
 def directory() -> Path:
@@ -83,57 +85,67 @@ def missing() -> str | None:
     return None
 
 
-def function(module: str, name: str, form: str, arguments: Sequence[str], make: str) -> Callable[..., int]:
-    """A compiled function that takes addresses and whole numbers and gives a whole number.
+class Kernel:
+    """A module of kernels, as its source is now.
+
+    What calls a kernel and the kernel must be of the same state, or memory is read that is not there. An upgrade of the package
+    under a running process changes the file, but not what the process has already imported.
 
     Parameters
     ----------
-    module, name : str
-        Where its source is.
-    form : str
-        Which of its signatures.
-    arguments : sequence of {"address", "whole", "real"}
-    make : str
-        The name of a function of that module: ``(form) -> dispatcher, signature``.
-
-    Raises
-    ------
-    Unavailable
-        If numba is missing, or nothing can be written.
+    module : str
+        It has ``compiled(form) -> (dispatcher, signature)`` and is imported where something is compiled, never to score.
     """
-    with _lock:
-        return _function(module, name, form, tuple(arguments), make)
+
+    def __init__(self, module: str) -> None:
+        self._module, self._source = module, _source(module)
+        self._functions: dict[tuple[str, str], Callable[..., int]] = {}
+
+    def function(self, name: str, form: str, arguments: Sequence[str]) -> Callable[..., int]:
+        """A compiled function that takes addresses and whole numbers and gives a whole number.
+
+        Parameters
+        ----------
+        name : str
+            Of the file.
+        form : str
+            Which of its signatures.
+        arguments : sequence of {"address", "whole", "real"}
+
+        Raises
+        ------
+        Unavailable
+            If numba is missing, nothing can be written, or the kernel is no longer the one that was imported.
+        """
+        if (name, form) not in self._functions:
+            with _lock:
+                if (name, form) not in self._functions:
+                    self._functions[name, form] = _linked(self._code(name, form), tuple(arguments))
+        return self._functions[name, form]
+
+    def _code(self, name: str, form: str) -> bytes:
+        if (why := missing()) is not None:
+            raise Unavailable(f"{why}.")
+        decides = [self._source, version("numba"), version("llvmlite"), cpu(), name, form, sys.version_info[:2]]
+        key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:32]
+        path = directory() / f"{name}-{form}-{key}.o"
+        code = _read(path)
+        if code is None:
+            with _alone(path.with_suffix(".lock")):
+                code = _read(path)
+                if code is None:
+                    if _source(self._module) != self._source:
+                        raise Unavailable("The package was changed while this process runs; start it again.")
+                    code = _compile(self._module, form)
+                    _write(path, code)
+        return code
 
 
-@cache
-def _function(module: str, name: str, form: str, arguments: tuple[str, ...], make: str) -> Callable[..., int]:
-    if (why := missing()) is not None:
-        raise Unavailable(f"{why}.")
-    source = find_spec(module)
-    assert source is not None
-    assert source.origin is not None
-    key = hashlib.sha256(
-        json.dumps(
-            [
-                Path(source.origin).read_text(encoding="utf-8"),
-                version("numba"),
-                version("llvmlite"),
-                cpu(),
-                name,
-                form,
-                sys.version_info[:2],
-            ]
-        ).encode()
-    ).hexdigest()[:32]
-    path = directory() / f"{name}-{form}-{key}.o"
-    code = _read(path)
-    if code is None:
-        with _alone(path.with_suffix(".lock")):
-            code = _read(path)
-            if code is None:
-                code = _compile(module, form, make)
-                _write(path, code)
-    return _linked(code, arguments)
+def _source(module: str) -> str:
+    found = find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).read_text(encoding="utf-8")
 
 
 def _read(path: Path) -> bytes | None:
@@ -163,11 +175,11 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _compile(module: str, form: str, make: str) -> bytes:
+def _compile(module: str, form: str) -> bytes:
     """The symbol's name, a line, and an object file of that function alone, without numba's wrappers for Python."""
     import llvmlite.binding as llvm
 
-    dispatcher, signature = getattr(importlib.import_module(module), make)(form)
+    dispatcher, signature = importlib.import_module(module).compiled(form)
     dispatcher.compile(signature)
     (compiled,) = [one for one in dispatcher.overloads.values() if one.signature.args == tuple(signature)]
     symbol = compiled.fndesc.llvm_func_name

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sparkml_lifecycle.errors import InvalidInput
-from sparkml_lifecycle.evaluators import choice
+from sparkml_lifecycle.evaluators import choice, compiled
 from sparkml_lifecycle.evaluators.choice import Candidate, Choice
 
 
@@ -65,7 +65,13 @@ class Evaluation:
         if not table.num_rows or self._wanted == choice.NATIVE:
             return None
         scorer = self.choice.scorer
-        return scorer.answer(table, method) if scorer is not None and scorer.has(method) else None
+        if scorer is None or not scorer.has(method):
+            return None
+        try:
+            return scorer.answer(table, method)
+        except compiled.Unavailable as error:  # what is compiled at the first rows
+            self._choice = Choice(None, str(error).rstrip("."))
+            return None
 
     def record(self) -> dict[str, Any]:
         """What is kept of its trial when the model is saved."""

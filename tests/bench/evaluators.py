@@ -4,7 +4,7 @@
 their weather. The framework gets what it takes fastest (a float matrix, a DataFrame for texts) and one thread, ours Arrow
 columns and one thread; the repeats of both are interleaved, and each figure is the median (smallest to largest). All
 answers are compared. *Cold* is a fresh process that loads the model and scores a thousand rows: ours with its code on disk,
-and the framework alone. ``--cpu znver2`` or another name of LLVM's compiles for that CPU.
+by turns with the framework alone. ``--cpu znver2`` or another name of LLVM's compiles for that CPU.
 """
 
 import argparse
@@ -159,7 +159,7 @@ def measured(folder, name, rows, repeats):
     equal = np.array_equal(found, expected)
     difference = 0.0 if equal else float(np.max(np.abs(found.astype(float) - expected)))
     ratio = statistics.median(a / b for a, b in zip(spent["ours"], spent["theirs"], strict=True))
-    cold = [_cold(folder, place, table, one) for one in ("fast", "native")]
+    cold = _cold(folder, place, table)
     size = sum(
         path.stat().st_size
         for path in place.rglob("*")
@@ -168,7 +168,7 @@ def measured(folder, name, rows, repeats):
     memory = getattr(scorer, "nbytes", 0)
     return (
         f"| {name} | {_shown(spent['theirs'])} | {_shown(spent['ours'])} | {ratio:.1f} | {difference:.1g} "
-        f"| {cold[0]:.2f} - {cold[1]:.2f} = {cold[0] - cold[1]:.2f} | {memory / 2**20:.1f} ({size / 2**20:.1f}) |"
+        f"| {_shown(cold)} | {memory / 2**20:.1f} ({size / 2**20:.1f}) |"
     )
 
 
@@ -176,16 +176,18 @@ def _shown(figures):
     return f"{statistics.median(figures):.2f} ({min(figures):.2f} to {max(figures):.2f})"
 
 
-def _cold(folder, place, table, evaluator):
-    """Seconds of a fresh process until it has scored a thousand rows; the median of five."""
+def _cold(folder, place, table):
+    """By how many seconds a fresh process of ours comes later than the framework's to have loaded and scored a thousand rows."""
     import pyarrow.parquet as pq
 
     rows = folder / "cold.parquet"
     pq.write_table(table.slice(0, 1000), rows)
-    command = [sys.executable, "-c", _COLD, str(place), str(rows), evaluator]
-    return statistics.median(
-        float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(5)
-    )
+
+    def seconds(evaluator):
+        command = [sys.executable, "-c", _COLD, str(place), str(rows), evaluator]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    return [seconds("fast") - seconds("native") for _ in range(7)]
 
 
 def main():
@@ -203,7 +205,7 @@ def main():
     folder = (asked.folder or Path(tempfile.mkdtemp(prefix="bench-evaluators-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     print(
-        "| model | framework, M rows/s | ours | times | largest difference | cold, s: ours - framework | memory, MB (its file) |"
+        "| model | framework, M rows/s | ours | times | largest difference | cold, s more than the framework | memory, MB (its file) |"
     )
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in asked.names:

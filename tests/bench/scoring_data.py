@@ -12,12 +12,13 @@ from sparkml_lifecycle.cli import flights
 NUMBERS = ["month", *flights.NUMBERS]
 TEXTS = flights.TEXTS
 FILES = 64
-MODELS = ("linear", "xgboost", "h2o", "onehot")
+MODELS = ("linear", "xgboost", "lightgbm", "histogram", "forest", "onehot", "h2o", "h2o-texts")
+_WITH_TEXTS = ("onehot", "h2o-texts")
 
 
 def columns_of(job):
     """The columns that a job's model takes."""
-    return [*NUMBERS, *TEXTS] if job == "onehot" else NUMBERS
+    return [*NUMBERS, *TEXTS] if job in _WITH_TEXTS else NUMBERS
 
 
 def real_rows(folder):
@@ -74,7 +75,14 @@ def make_model(folder, job):
         return
     warnings.simplefilter("ignore")
     frame = real_rows(folder)
-    {"linear": _linear, "xgboost": _xgboost, "onehot": _onehot, "h2o": _h2o}[job](folder, frame)
+    makers = {
+        "linear": _linear, "xgboost": _xgboost, "lightgbm": _lightgbm, "histogram": _histogram, "forest": _forest,
+        "onehot": _onehot,
+    }  # fmt: skip
+    if job in makers:
+        makers[job](folder, frame)
+    else:
+        _h2o(folder, job, frame)
 
 
 def _save(folder, job, model, frame, module=None):
@@ -107,32 +115,63 @@ def _linear(folder, frame):
 
 def _onehot(folder, frame):
     from sklearn.compose import ColumnTransformer
-    from sklearn.linear_model import LinearRegression
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    chosen = [("texts", OneHotEncoder(handle_unknown="ignore"), TEXTS), ("numbers", StandardScaler(), NUMBERS)]
-    model = make_pipeline(ColumnTransformer(chosen), LinearRegression())
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    chosen = [("texts", OneHotEncoder(handle_unknown="ignore"), TEXTS), ("numbers", numbers, NUMBERS)]
+    model = make_pipeline(ColumnTransformer(chosen), Ridge())
     _save(folder, "onehot", model.fit(frame[[*NUMBERS, *TEXTS]], frame[flights.TARGET]), frame, "sklearn")
+
+
+# each is trained by two threads and saved for one: a worker of Spark has one core
 
 
 def _xgboost(folder, frame):
     import xgboost
 
-    model = xgboost.XGBRegressor(n_estimators=300, max_depth=6, n_jobs=2)
-    _save(folder, "xgboost", model.fit(frame[NUMBERS], frame[flights.TARGET]), frame, "xgboost")
+    model = xgboost.XGBRegressor(n_estimators=300, max_depth=6, n_jobs=2).fit(frame[NUMBERS], frame[flights.TARGET])
+    model.set_params(n_jobs=1).save_model(folder / "xgboost.ubj")
+    _save(folder, "xgboost", model, frame, "xgboost")
 
 
-def _h2o(folder, frame):
+def _lightgbm(folder, frame):
+    import lightgbm
+
+    model = lightgbm.LGBMRegressor(n_estimators=300, num_leaves=31, n_jobs=2, verbosity=-1)
+    model.fit(frame[NUMBERS], frame[flights.TARGET])
+    _save(folder, "lightgbm", model.set_params(n_jobs=1), frame, "lightgbm")
+
+
+def _histogram(folder, frame):
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    model = HistGradientBoostingRegressor(max_iter=200).fit(frame[NUMBERS], frame[flights.TARGET])
+    _save(folder, "histogram", model, frame, "sklearn")
+
+
+def _forest(folder, frame):
+    from sklearn.ensemble import RandomForestRegressor
+
+    model = RandomForestRegressor(100, max_depth=10, n_jobs=2, random_state=0)
+    model.fit(frame[NUMBERS], frame[flights.TARGET])
+    _save(folder, "forest", model.set_params(n_jobs=1), frame, "sklearn")
+
+
+def _h2o(folder, job, frame):
     import h2o
     from h2o.estimators import H2OGradientBoostingEstimator
 
     h2o.init(port=flights._free_port(), bind_to_localhost=True, nthreads=2, max_mem_size="2G", verbose=False)
     h2o.no_progress()
-    model = H2OGradientBoostingEstimator(ntrees=100, max_depth=5, seed=1)
-    known = h2o.H2OFrame(frame[[*NUMBERS, flights.TARGET]].sample(50_000, random_state=1))
-    model.train(x=NUMBERS, y=flights.TARGET, training_frame=known)
-    _save(folder, "h2o", model, frame, "h2o")
+    model, columns = H2OGradientBoostingEstimator(ntrees=100, max_depth=5, seed=1), columns_of(job)
+    known = h2o.H2OFrame(frame[[*columns, flights.TARGET]].sample(50_000, random_state=1))
+    for name in columns[len(NUMBERS) :]:
+        known[name] = known[name].asfactor()
+    model.train(x=columns, y=flights.TARGET, training_frame=known)
+    _save(folder, job, model, frame, "h2o")
     h2o.cluster().shutdown()
 
 

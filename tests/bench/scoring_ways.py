@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def mlflow(way):
     def made(job, source, folder):
         import mlflow.pyfunc
 
-        if job == "h2o":
+        if job.startswith("h2o"):
             import h2o
             import pyarrow.parquet as pq
 
@@ -179,9 +180,11 @@ def by_hand(way):
 
             from sparkml_lifecycle import package
 
-            framework = package.read(Path(place), warn=False).unwrap()
+            loaded = package.read(Path(place), evaluator="native", warn=False)
+            loaded.limit_threads(1)
+            framework = loaded.unwrap()
             for batch in batches:
-                if model == "h2o":
+                if model.startswith("h2o"):
                     found = framework.score(pa.Table.from_batches([batch]))["predict"]
                 else:
                     found = framework.predict(batch.select(columns).to_pandas())
@@ -196,6 +199,25 @@ def by_hand(way):
         return work
 
     return made
+
+
+def xgboost_spark(job, source, folder):
+    """The transform of ``xgboost.spark``'s own model, with Spark's best settings; Spark writes the Delta table."""
+    import xgboost
+    from xgboost.spark import SparkXGBRegressor
+
+    spark = session("best")
+    trained = xgboost.XGBRegressor(n_jobs=1)
+    trained.load_model(folder / "xgboost.ubj")
+    # what its fit does after training, so that the very same trees are asked
+    estimator = SparkXGBRegressor(features_col=NUMBERS)
+    model = estimator._copyValues(estimator._create_pyspark_model(trained, None))
+
+    def work(target):
+        frame = spark.read.format("delta").load(str(source))
+        _stamped(model.transform(frame)).write.format("delta").mode("overwrite").save(target)
+
+    return work
 
 
 def column(kind):
@@ -334,8 +356,13 @@ def limit(job, source, folder):
 
 
 def genmodel(job, source, folder):
-    """genmodel's own loop in Java, two threads, over rows that are in memory: nothing is read, written or stamped."""
+    """genmodel's own loop in Java, two threads, over rows that are in memory: nothing is read, written or stamped.
+
+    Texts are already the numbers that genmodel has for them.
+    """
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from sparkml_lifecycle.flavors.genmodel import GENMODEL, MOJO
@@ -343,8 +370,13 @@ def genmodel(job, source, folder):
     columns, table = columns_of(job), pq.read_table(paths_of(source)[0].removeprefix("file://"))
     rows = Path(folder) / f"rows-{os.getpid()}-{Path(source).name}.bin"
     atexit.register(rows.unlink, missing_ok=True)
-    np.concatenate([table[name].to_numpy() for name in columns]).tofile(rows)
-    mojo, jar = (next((folder / "ours-h2o").rglob(name)) for name in (MOJO, GENMODEL))
+    mojo, jar = (next((folder / f"ours-{job}").rglob(name)) for name in (MOJO, GENMODEL))
+    domains = _domains(mojo)
+    values = [
+        pc.index_in(table[name], pa.array(domains[name])).cast("double") if name in domains else table[name]
+        for name in columns
+    ]
+    np.concatenate([one.to_numpy() for one in values]).tofile(rows)
     program = str(Path(__file__).with_name("Genmodel.java"))
     running = subprocess.Popen(
         ["java", "-cp", str(jar), program, str(mojo), str(rows), ",".join(columns)],
@@ -361,6 +393,16 @@ def genmodel(job, source, folder):
     return work
 
 
+def _domains(mojo):
+    """The categories of each column of a MOJO, in its order."""
+    with zipfile.ZipFile(mojo) as file:
+        text = file.read("model.ini").decode()
+        columns = text.partition("[columns]\n")[2].partition("\n\n")[0].split("\n")
+        lines = text.partition("[domains]\n")[2].split("\n")
+        known = [(columns[int(line.split(":")[0])], line.split()[-1]) for line in lines if ":" in line]
+        return {name: file.read(f"domains/{place}").decode().split() for name, place in known}
+
+
 def half(job, folder, paths):
     """One of the two bare processes."""
     import numpy as np
@@ -370,7 +412,7 @@ def half(job, folder, paths):
     from sparkml_lifecycle import package
     from sparkml_lifecycle.scoring.output import _ROW_GROUP, Output, _repeated
 
-    loaded = package.read(folder / f"ours-{job}", warn=False)
+    loaded = package.read(folder / f"ours-{job}", evaluator="native", warn=False)
     loaded.limit_threads(1)
     nothing = pq.ParquetFile(paths[0].removeprefix("file://")).read_row_group(0).slice(0, 1)
     model, columns = loaded.unwrap(), columns_of(job)
@@ -383,14 +425,15 @@ def half(job, folder, paths):
     options = Output(None, schema, stamps)._options
 
     def answered(rows):
-        if job == "h2o":
+        if job.startswith("h2o"):
             return model.score(rows)["predict"]
         if job == "onehot":
             return model.predict(rows.select(columns).to_pandas())
-        matrix = np.empty((len(columns), rows.num_rows))
-        for row, name in zip(matrix, columns, strict=True):
-            row[:] = rows[name].to_numpy()
-        return model.predict(matrix.T).astype(np.float64, copy=False)
+        # what the framework is fastest with
+        matrix = np.empty((rows.num_rows, len(columns)), order="F" if job in ("linear", "histogram") else "C")
+        for number, name in enumerate(columns):
+            matrix[:, number] = rows[name].to_numpy()
+        return model.predict(matrix).astype(np.float64, copy=False)
 
     def stamped(rows):
         found = {_KEPT: rows[_KEPT], "prediction": pa.array(answered(rows))}
@@ -416,12 +459,15 @@ def half(job, folder, paths):
     return work
 
 
+_PINNED = ("mlflow", "pyspark", "scikit-learn", "xgboost", "lightgbm", "h2o", "duckdb")
+
+
 def peers():
     """The Python of an environment that has the peers and nothing of ours; made once, by pip's own choice of their dependencies."""
     root = Path(__file__).parents[2]
     pins = dict(line.split("==") for line in (root / "conf/constraints.txt").read_text().splitlines() if "==" in line)
     # a model needs the library that has saved it, and Spark is to be the same
-    asked = [f"{name}=={pins[name]}" for name in ("mlflow", "pyspark", "scikit-learn", "xgboost", "h2o", "duckdb")]
+    asked = [f"{name}=={pins[name]}" for name in _PINNED]
     asked += ["polars", "deltalake"]
     place = _CACHE / f"peers-{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:12]}"
     if not place.exists():
@@ -478,7 +524,7 @@ def polars(job, source, folder):
 WAYS = {
     "ours": ours, "MLflow as it comes": mlflow("plain"), "MLflow at its best": mlflow("best"),
     "mapInArrow as it comes": by_hand("plain"), "mapInArrow at its best": by_hand("best"),
-    "limit": limit, "genmodel in Java": genmodel, "DuckDB": duckdb, "Polars": polars,
+    "xgboost.spark": xgboost_spark, "limit": limit, "genmodel in Java": genmodel, "DuckDB": duckdb, "Polars": polars,
     "ours, column": column("ours"), "MLflow, column": column("mlflow"), "arrow_udf by hand": column("arrow"), "pandas_udf by hand": column("pandas"),
     "an arrow_udf that does nothing": column("nothing"),
     "ours, local[2]": tiny("ours", "local[2]"), "MLflow, local[2]": tiny("mlflow", "local[2]"),
@@ -486,18 +532,17 @@ WAYS = {
     "MLflow, local-cluster": tiny("mlflow", "local-cluster[2,1,1024]"),
 }  # fmt: skip
 _ALL = ["ours", "MLflow as it comes", "MLflow at its best", "mapInArrow as it comes", "mapInArrow at its best", "limit"]
+_BEST = ["ours", "MLflow at its best", "mapInArrow at its best", "limit"]
+_H2O = ["ours", "MLflow as it comes", "mapInArrow at its best", "limit", "genmodel in Java"]
 JOBS = {
     "linear": [*_ALL, "DuckDB", "Polars"],
-    "xgboost": _ALL,
+    "xgboost": [*_ALL, "xgboost.spark"],
+    "lightgbm": _BEST,
+    "histogram": _BEST,
+    "forest": _BEST,
     "onehot": _ALL,
-    "h2o": [
-        "ours",
-        "MLflow as it comes",
-        "mapInArrow as it comes",
-        "mapInArrow at its best",
-        "limit",
-        "genmodel in Java",
-    ],
+    "h2o": _H2O,
+    "h2o-texts": _H2O,
     "dataframe": ["ours", "mapInArrow as it comes", "mapInArrow at its best"],
     "column": [
         "ours, column",
@@ -519,6 +564,7 @@ PEERS = (
     "MLflow, local-cluster",
     "DuckDB",
     "Polars",
+    "xgboost.spark",
 )
 
 
@@ -556,10 +602,12 @@ class Way:
 
 def serve(work, warm=lambda target: None):
     """Run ``work`` for each target that comes in, and say how long it took; ``warm`` right before, because Spark ends idle workers."""
-    for line in sys.stdin:
+    for number, line in enumerate(sys.stdin):
         target = line.strip()
         try:
-            warm(f"{target}-warm")
+            for _ in range(1 if number else 3):
+                warm(f"{target}-warm")
+                _remove(f"{target}-warm")
         except Exception as error:
             print("FOUND", json.dumps({"error": f"{type(error).__name__}: {error}"[:500]}), flush=True)
             continue

@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import xgboost
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -16,6 +18,7 @@ from sparkml_lifecycle import package
 from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.evaluators import choice, compiled, verification
 from sparkml_lifecycle.evaluators.scorer import TreesScorer
+from sparkml_lifecycle.evaluators.trees import link_kernel
 from sparkml_lifecycle.package import Description
 
 
@@ -109,6 +112,7 @@ def test_models_without_one_say_why(frame, tmp_path, monkeypatch):
 
 SCORE = """
 import sys
+from pathlib import Path
 from sparkml_lifecycle import package
 import pyarrow as pa
 model = package.read(sys.argv[1], evaluator="fast")
@@ -139,6 +143,35 @@ def test_a_cache_that_cannot_be_written_or_is_open_to_others_is_not_used(directo
     assert compiled.directory() != open_to_all
     monkeypatch.setenv("SPARKML_CACHE", "/proc/nothing")
     assert compiled.directory().is_dir()
+
+
+def test_a_kernel_that_was_changed_under_a_running_process_is_not_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARKML_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "a_kernel.py"
+    path.write_bytes(Path(link_kernel.__file__).read_bytes())
+    kernel = compiled.Kernel("a_kernel")
+    path.write_text(path.read_text() + "\n# the package was upgraded\n")
+    with pytest.raises(compiled.Unavailable, match="was changed while this process runs"):
+        kernel.function("link", "exp64", ("address", "whole", "whole", "real"))
+    values = np.zeros((1, 3))
+    compiled.Kernel("a_kernel").function("link", "exp64", ("address", "whole", "whole", "real"))(
+        values.ctypes.data, 1, 3, 0.0
+    )
+    assert values.tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_what_cannot_be_compiled_at_the_first_rows_is_left_to_the_framework(directory, monkeypatch):
+    model = package.read(directory, evaluator="fast")
+    rows = pa.table({"a": [1.0], "b": [2.0], "c": [3.0]})
+    expected = package.read(directory, evaluator="native").predict(rows)
+
+    def fails(table, method):
+        raise compiled.Unavailable("No disk.")
+
+    monkeypatch.setattr(model.evaluator.scorer, "answer", fails)
+    assert model.predict(rows).tolist() == expected.tolist()
+    assert str(model.evaluator) == "native: No disk"
 
 
 def test_a_damaged_file_of_compiled_code_is_made_anew(directory, tmp_path):

@@ -9,6 +9,7 @@ from sparkml_lifecycle.evaluators import compiled
 from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble
 from sparkml_lifecycle.evaluators.trees.plan import BLOCK, Plan
 
+_KERNEL = compiled.Kernel("sparkml_lifecycle.evaluators.trees.kernel")
 _ARGUMENTS = ("address", "whole", "whole", "address", "address", "address", "address", "address")
 _SHORT = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 FLOAT64, FLOAT32, CODES = 0, 1, 2  # kinds of memory
@@ -43,8 +44,7 @@ class TreesEvaluator:
     def __init__(self, ensemble: Ensemble) -> None:
         plan = Plan(ensemble)
         form = f"{_SHORT[plan.real]}-{_SHORT[plan.sum]}"
-        module = "sparkml_lifecycle.evaluators.trees.kernel"
-        self._call = compiled.function(module, "trees", form, _ARGUMENTS, "compiled")
+        self._call = _KERNEL.function("trees", form, _ARGUMENTS)
         self._ensemble, self._plan = ensemble, plan
         self._base = np.ascontiguousarray(ensemble.base)
         self._free: list[tuple[np.ndarray, np.ndarray]] = []
@@ -96,7 +96,7 @@ class TreesEvaluator:
         )
         starts = np.concatenate([[0], np.cumsum([-(-size // 64) * 64 for size in sizes])])
         for number in range(count):
-            plan.features[number, 8] = plan.missing_values[number:].ctypes.data
+            plan.features[number, 7] = plan.missing_values[number:].ctypes.data
         at = [
             array.ctypes.data
             for array in (

@@ -180,7 +180,7 @@ def _missing(feature, v):
         for r in range(BLOCK):
             found |= 1 if v[r] != v[r] else 0
             found |= 2 if v[r] == math.inf or v[r] == -math.inf else 0
-    kind = feature[7]
+    kind = feature[6]
     if kind == 1:  # NaN is zero
         for r in range(BLOCK):
             v[r] = v[r] if v[r] == v[r] else 0.0
@@ -188,7 +188,7 @@ def _missing(feature, v):
         for r in range(BLOCK):
             v[r] = math.nan if math.fabs(v[r]) <= _ZERO else v[r]
     elif kind == 3:  # so is one value
-        value = f64(numba.uint64(feature[8]))[0]
+        value = f64(numba.uint64(feature[7]))[0]
         for r in range(BLOCK):
             v[r] = math.nan if v[r] == value else v[r]
     return found
@@ -251,8 +251,8 @@ def _prepare(columns, start, rows, n_features, features, planes, cuts, v, p, ran
     """Ranks, codes and keys of a block; the bits of what was met and is refused."""
     status = 0
     for f in range(n_features):
-        feature = i64(address(features) + numba.uint64(72 * f))
-        column = i64(address(columns) + numba.uint64(32 * feature[6]))
+        feature = i64(address(features) + numba.uint64(64 * f))
+        column = i64(address(columns) + numba.uint64(32 * feature[5]))
         if column[1] == 2:
             own = i32(address(codes) + numba.uint64(4 * BLOCK * f))
             status |= _categories(column, feature, start, rows, own) & feature[4]
@@ -325,9 +325,10 @@ def _add(total, leaves, numbers, per_leaf, rows_apart):
 def evaluate(columns, start, n, spec, cuts, leaves, out, scratch):
     """Score ``n`` rows from row ``start`` on.
 
-    The answer is not 0 where a row has something that is left to the framework. ``columns``: four words to a feature: address, kind, address of the validity bits or 0, first bit. ``spec``: addresses and sizes in the order
-    in which :mod:`~sparkml_lifecycle.evaluators.trees.evaluator` writes them. ``out``: one output after the other. A tile of
-    several blocks goes through a part of the trees before the next part is read.
+    The answer is not 0 where a row has something that is left to the framework. ``columns``: four words to a feature: address,
+    kind, address of the validity bits or 0, first bit. ``spec``: addresses and sizes in the order in which
+    :mod:`~sparkml_lifecycle.evaluators.trees.evaluator` writes them. ``out``: one output after the other. A tile of several
+    blocks goes through a part of the trees before the next part is read.
     """
     n_features, n_planes, n_segments, n_outputs, per_leaf = spec[0], spec[1], spec[2], spec[3], spec[4]
     features, planes, segments = i64(numba.uint64(spec[5])), i64(numba.uint64(spec[6])), i64(numba.uint64(spec[7]))

@@ -4,12 +4,12 @@ import numpy as np
 
 from sparkml_lifecycle.evaluators import compiled
 
-_MODULE = "sparkml_lifecycle.evaluators.trees.link_kernel"
+_KERNEL = compiled.Kernel("sparkml_lifecycle.evaluators.trees.link_kernel")
 
 
 def _run(name: str, values: np.ndarray, extra: float = 0.0) -> None:
     outputs, rows = values.shape
-    call = compiled.function(_MODULE, "link", name, ("address", "whole", "whole", "real"), "compiled")
+    call = _KERNEL.function("link", name, ("address", "whole", "whole", "real"))
     call(values.ctypes.data, outputs, rows, extra)
 
 

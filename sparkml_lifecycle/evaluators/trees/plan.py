@@ -360,15 +360,15 @@ class Plan:
 
     def _walked_sets(self, groups: np.ndarray) -> np.ndarray:
         """Where the bits of each set begin."""
-        at, pieces, size = {}, [], 0
-        for group in np.unique(groups).tolist():
-            bits = self.ensemble.sets[group]
-            pieces.append(np.packbits(np.pad(bits, (0, -len(bits) % 64)), bitorder="little").view(np.uint64))
-            at[group] = size
-            size += len(pieces[-1])
-        if pieces:
-            self.sets = np.concatenate(pieces)
-        return np.array([at[group] for group in groups.tolist()], np.uint64)
+        asked, number = np.unique(groups, return_inverse=True)
+        bits = [self.ensemble.sets[group] for group in asked.tolist()]
+        starts = np.cumsum([0, *(-(-len(one) // 64) for one in bits)])
+        self.sets = np.zeros(max(int(starts[-1]), 1), np.uint64)
+        packed = self.sets.view(np.uint8)
+        for start, one in zip((8 * starts[:-1]).tolist(), bits, strict=True):
+            packed[start : start + -(-len(one) // 8)] = np.packbits(one, bitorder="little")
+        where: np.ndarray = starts[:-1].astype(np.uint64)[number]
+        return where
 
     def _features(self, planes: dict[tuple[int, int, bool], int]) -> None:
         rows, tables, at = [], [], 0
@@ -381,7 +381,7 @@ class Plan:
             kind = {"missing": 0, "zero": 1, "zero is missing": 2}[feature.nan]
             kind = 3 if feature.missing_value is not None else kind
             if feature.size is not None:
-                rows.append((0, feature.size, 0, 0, self._refused(feature), 0, feature.column, kind, 0))
+                rows.append((0, feature.size, 0, 0, self._refused(feature), feature.column, kind, 0))
                 continue
             cuts = self.cuts[number]
             count = sum(key[0] == number for key in planes)
@@ -390,13 +390,12 @@ class Plan:
             step = 1 << (len(cuts).bit_length() - 1) if len(cuts) and is_ranked else int(count > 0)
             table = np.full(max(2 * step, 1), np.nan, self.real)
             table[: len(cuts)] = cuts[: len(table)]
-            rows.append(
-                (at * self.real.itemsize, step, first_plane, count, self._refused(feature), 0, feature.column, kind, 0)
-            )
+            start = at * self.real.itemsize
+            rows.append((start, step, first_plane, count, self._refused(feature), feature.column, kind, 0))
             first_plane += count
             tables.append(table)
             at += len(table)
-        self.features = _array(rows, 9)
+        self.features = _array(rows, 8)
         self.cut_table = np.concatenate([*tables, np.zeros(1, self.real)])
 
     def _refused(self, feature: Feature) -> int:

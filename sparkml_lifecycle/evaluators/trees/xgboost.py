@@ -1,4 +1,4 @@
-"""XGBoost's trees: ``gbtree`` of a Booster or a scikit-learn class, out of its own JSON."""
+"""XGBoost's trees: ``gbtree`` of a Booster or a scikit-learn class, out of its own UBJSON."""
 
 import ctypes
 import ctypes.util
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparkml_lifecycle.evaluators.trees import link
+from sparkml_lifecycle.evaluators.trees import link, ubjson
 from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
 from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Feature, stacked
 
@@ -39,20 +39,20 @@ def read(model: Any, levels: Mapping[str, int], schema: Any) -> Found:
         For a booster, an objective or a tree that is not known here.
     """
     booster = model if type(model).__name__ == "Booster" else model.get_booster()
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-    booster_json = learner["gradient_booster"]
-    if booster_json["name"] != "gbtree":
-        raise Unknown(f"its booster is {booster_json['name']}")
+    learner = ubjson.decode(bytes(booster.save_raw("ubj")))["learner"]
+    stored = learner["gradient_booster"]
+    if stored["name"] != "gbtree":
+        raise Unknown(f"its booster is {stored['name']}")
     objective, param = str(learner["objective"]["name"]), learner["learner_model_param"]
-    used = _used_trees(booster, booster_json["model"])
+    used = _used_trees(booster, stored["model"])
     outputs = max(int(param.get("num_class", 0)), int(param.get("num_target", 1)), 1)
     base = _base(param["base_score"], objective, outputs)
     features = _features(int(param["num_feature"]), booster, model, levels, schema)
     sets: list[np.ndarray] = []
-    trees = [_tree(tree, features, sets) for tree in booster_json["model"]["trees"][:used]]
+    trees = [_tree(tree, features, sets) for tree in stored["model"]["trees"][:used]]
     if not trees:
         raise Unknown("it has no trees")
-    groups = np.array(booster_json["model"]["tree_info"][:used], np.int32)
+    groups = np.array(stored["model"]["tree_info"][:used], np.int32)
     stack = stacked(trees, np.float32)
     ensemble = Ensemble(features, stack, base, groups, np.dtype(np.float32), sets, True, False)
     return Found(ensemble, _methods(model, objective))
@@ -125,8 +125,8 @@ def _tree(tree: Mapping[str, Any], features: Sequence[Feature], sets: list[np.nd
     group = np.full(len(left), -1, np.int32)
     feature = np.array(tree["split_indices"], np.int32)
     missing_right = np.array(tree["default_left"]) == 0
-    segments, sizes = tree.get("categories_segments") or [], tree.get("categories_sizes") or []
-    for node, start, size in zip(tree.get("categories_nodes") or [], segments, sizes, strict=True):
+    segments, sizes, nodes = (tree.get(f"categories_{one}", ()) for one in ("segments", "sizes", "nodes"))
+    for node, start, size in zip(nodes, segments, sizes, strict=True):
         bits = np.zeros(int(features[feature[node]].size or 0) + 2, bool)
         codes = np.array(tree["categories"][start : start + size], np.int64)
         bits[codes[codes < len(bits) - 2]] = True
@@ -137,7 +137,7 @@ def _tree(tree: Mapping[str, Any], features: Sequence[Feature], sets: list[np.nd
     categorical = np.array([f.size is not None for f in features], bool)
     if (categorical[feature[inner]] != (group[inner] >= 0)).any():
         raise Unknown("a categorical column has a split of numbers, or one of numbers a split of categories")
-    return [left, tree["right_children"], feature, condition, missing_right, group, condition]
+    return [left, np.array(tree["right_children"], np.int32), feature, condition, missing_right, group, condition]
 
 
 def _methods(model: Any, objective: str) -> dict[str, Callable[[np.ndarray], Any]]:
