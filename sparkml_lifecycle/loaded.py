@@ -297,9 +297,10 @@ class PyFuncModel:
         return named if named in self._methods or not self._methods else self._methods[0]
 
     def _decided_form(self) -> Form:
-        spelling, levels = self.flavor.spelling(self._model), self.flavor.categories(self._model)
-        own = self.flavor.feature_names(self._model)
         columns = {str(c.name): c for c in self._signature.columns or () if c.name is not None}
+        said = {name: tuple(column.categories) for name, column in columns.items() if column.categories}
+        spelling, levels = self.flavor.spelling(self._model), self.flavor.categories(self._model, said)
+        own = self.flavor.feature_names(self._model)
         for name, (arrow, known) in levels.items():
             columns[name] = replace(columns.get(name, Column(name, types.plain(arrow))), categories=known)
         inputs = self._signature.inputs

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,6 @@ EVALUATORS = ("auto", "fast", "native")
 NATIVE = "native"
 # flavors whose trees are read, each by the module of its name: (model, number of levels by column, schema) -> Found
 _READERS = ("h2o", "lightgbm", "sklearn", "xgboost")
-_SOURCES = (
-    "kernel", "link_kernel", "link", "plan", "evaluator", "ensemble", "answers", "columns", "derived", "xgboost", "sklearn", "lightgbm",
-    "h2o", "h2o_ties",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -277,10 +273,11 @@ def _cpu_seconds(call: Callable[[], Any]) -> float:
 def _code() -> str:
     """A digest of what reads, plans and scores."""
     found = hashlib.sha256()
-    for name in (*(f"trees.{one}" for one in _SOURCES), "codes", "codes_kernel", "linear", "pipelines", "scorer"):
-        spec = find_spec(f"sparkml_lifecycle.evaluators.{name}")
-        if spec is not None and spec.origin is not None:
-            found.update(Path(spec.origin).read_bytes())
+    own = resources.files(__package__)
+    for place in (own, own / "trees"):
+        for file in sorted(place.iterdir(), key=lambda one: one.name):
+            if file.name.endswith(".py"):
+                found.update(file.read_bytes())
     return found.hexdigest()[:16]
 
 

@@ -142,10 +142,10 @@ class Kernel:
 
 
 def _source(module: str) -> str:
+    """The text of a module, also of one in a zip file."""
     found = find_spec(module)
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).read_text(encoding="utf-8")
+    text = None if found is None else getattr(found.loader, "get_source", lambda name: None)(module)
+    return str(text or "")
 
 
 def _read(path: Path) -> bytes | None:

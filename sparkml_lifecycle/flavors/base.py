@@ -125,8 +125,11 @@ class Flavor(Protocol):
         """How the model was used to see what is missing."""
         return Spelling()
 
-    def categories(self, model: Any) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
-        """The Arrow type and all levels of each categorical column, where the model itself knows them."""
+    def categories(self, model: Any, said: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
+        """The Arrow type and all levels of each categorical column, where the model itself knows them.
+
+        ``said`` are those that the signature has.
+        """
         return {}
 
     def known_values(self, model: Any) -> Mapping[str, Any]:

@@ -141,7 +141,7 @@ class LightGBMFlavor(Flavor):
         """A category that was not in training is kept: LightGBM itself, which knows all levels, takes it for missing."""
         return Spelling(unseen="kept")
 
-    def categories(self, model: Any) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
+    def categories(self, model: Any, said: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
         """The levels of the columns that were categorical in training.
 
         The model keeps them without names. They are found where every categorical column had no order and none was given

@@ -1,7 +1,8 @@
 """XGBoost: Booster and the scikit-learn classes, in XGBoost's own binary JSON (``.ubj``)."""
 
 import errno
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,13 +137,40 @@ class XGBoostFlavor(Flavor):
         """A category that was not in training has no answer: XGBoost itself raises, which would fail a whole batch."""
         return Spelling(unseen="refused")
 
-    def categories(self, model: Any) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
-        """The levels that the booster keeps (XGBoost 3.1 and later)."""
+    def categories(self, model: Any, said: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
+        """The levels that the booster keeps (XGBoost 3.1 and later).
+
+        XGBoost cuts those of a DataFrame by characters and keeps them by bytes (seen in 3.2.0), so that behind a letter beyond
+        ASCII they are others. Then those of the signature are taken, if they are the same when they are cut so.
+
+        Raises
+        ------
+        FormatError
+            If the signature has none, or others.
+        """
+        import pyarrow as pa
+
         booster = model if type(model).__name__ == "Booster" else model.get_booster()
         if "c" not in (booster.feature_types or ()) or not hasattr(booster, "get_categories"):
             return {}
-        known = booster.get_categories(export_to_arrow=True).to_arrow()
-        return {str(name): (v.type, tuple(v.to_pylist())) for name, v in known if v is not None}
+        found: dict[str, tuple[Any, tuple[Any, ...]]] = {}
+        for name, levels in booster.get_categories(export_to_arrow=True).to_arrow():
+            if levels is None:
+                continue
+            kept = levels.cast(pa.binary()).to_pylist() if pa.types.is_string(levels.type) else []
+            if all(text.isascii() for text in kept):
+                found[str(name)] = (levels.type, tuple(levels.to_pylist()))
+            elif kept == _as_kept(known := said.get(str(name), ())):
+                found[str(name)] = (levels.type, known)
+            elif kept == [str(level).encode() for level in known]:
+                raise FormatError(
+                    f"The model was trained on an Arrow table whose column {str(name)!r} has categories with letters beyond ASCII; XGBoost does not know them again in a DataFrame. Train it on a DataFrame."
+                )
+            else:
+                raise FormatError(
+                    f"The categories of {str(name)!r} are not known: XGBoost does not keep names with letters beyond ASCII whole. Save the model with an input_example whose column has the categories that it was trained with."
+                )
+        return found
 
     def limit_threads(self, model: Any, threads: int) -> None:
         """Set the threads of the booster and of the scikit-learn class."""
@@ -151,3 +179,10 @@ class XGBoostFlavor(Flavor):
         else:
             model.set_params(n_jobs=threads)
             model.get_booster().set_param({"nthread": threads})
+
+
+def _as_kept(levels: Sequence[Any]) -> list[bytes]:
+    """How XGBoost keeps the texts of a DataFrame's categories."""
+    joined = "".join(map(str, levels)).encode()
+    ends = [0, *np.cumsum([len(str(level)) for level in levels]).tolist()]
+    return [joined[start:end] for start, end in itertools.pairwise(ends)]

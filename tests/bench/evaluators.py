@@ -20,7 +20,7 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from tests.bench import scoring_data  # noqa: E402
+from tests.bench import scoring_data, scoring_ways  # noqa: E402
 from tests.bench.scoring_data import NUMBERS, TEXTS  # noqa: E402
 
 _COLD = """
@@ -33,6 +33,17 @@ model = package.read(sys.argv[1], evaluator=sys.argv[3], warn=False)
 model.limit_threads(1)
 model.predict(rows)
 print(time.perf_counter() - began)
+"""
+
+_LLEAVES = """
+import sys, time
+import lleaves, numpy
+model, rows = lleaves.Model(model_file=sys.argv[1]), numpy.load(sys.argv[2])
+model.compile()
+for line in sys.stdin:
+    began = time.perf_counter()
+    found = model.predict(rows, n_jobs=1)
+    print(time.perf_counter() - began, found.sum(), flush=True)
 """
 
 
@@ -142,12 +153,12 @@ def measured(folder, name, rows, repeats):
         model.limit_threads(1)
     scorer = fast.evaluator.scorer
     slow = theirs_of(native.unwrap(), table.slice(0, min(rows, 100_000)), method, name)
-    spent = {"ours": [], "theirs": []}
+    ways = {"ours": (lambda: scorer.answer(table, method), rows), "theirs": (slow, min(rows, 100_000))}
+    if name == "lightgbm":
+        ways["lleaves"] = _lleaves(folder, native.unwrap(), table), rows
+    spent = {way: [] for way in ways}
     for repeat in range(repeats + 1):
-        for way, call, count in (
-            ("ours", lambda: scorer.answer(table, method), rows),
-            ("theirs", slow, min(rows, 100_000)),
-        ):
+        for way, (call, count) in ways.items():
             began = time.perf_counter()
             found = call()
             if repeat:
@@ -166,10 +177,31 @@ def measured(folder, name, rows, repeats):
         if path.is_file() and path.suffix in (".ubj", ".skops", ".lgb", ".zip")
     )
     memory = getattr(scorer, "nbytes", 0)
+    beside = f"<br>lleaves {_shown(spent['lleaves'])}" if "lleaves" in spent else ""
     return (
-        f"| {name} | {_shown(spent['theirs'])} | {_shown(spent['ours'])} | {ratio:.1f} | {difference:.1g} "
+        f"| {name} | {_shown(spent['theirs'])}{beside} | {_shown(spent['ours'])} | {ratio:.1f} | {difference:.1g} "
         f"| {_shown(cold)} | {memory / 2**20:.1f} ({size / 2**20:.1f}) |"
     )
+
+
+def _lleaves(folder, model, table):
+    """lleaves, compiled and on one thread, in an environment of its own."""
+    import numpy as np
+
+    text, rows = folder / "lightgbm.txt", folder / "lightgbm.npy"
+    model.booster_.save_model(text)
+    np.save(rows, np.column_stack([table.column(i).to_numpy() for i in range(table.num_columns)]))
+    python = scoring_ways.environment_with(("lightgbm", "numpy", "pandas"), ("lleaves", "llvmlite<0.45"))
+    running = subprocess.Popen(
+        [python, "-c", _LLEAVES, str(text), str(rows)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def call():
+        print(file=running.stdin, flush=True)
+        if not running.stdout.readline():
+            raise RuntimeError("lleaves ended")
+
+    return call
 
 
 def _shown(figures):

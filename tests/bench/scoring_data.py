@@ -96,7 +96,9 @@ def _save(folder, job, model, frame, module=None):
         from mlflow.models import infer_signature
 
         saver = importlib.import_module(f"mlflow.{module}")
-        saver.save_model(model, str(folder / f"theirs-{job}"), signature=infer_signature(example))
+        # as skops it refuses histogram trees
+        how = {"serialization_format": "cloudpickle"} if module == "sklearn" else {}
+        saver.save_model(model, str(folder / f"theirs-{job}"), signature=infer_signature(example), **how)
     package.save(model, folder / f"ours-{job}", Description(input_example=example))
 
 

@@ -464,11 +464,15 @@ _PINNED = ("mlflow", "pyspark", "scikit-learn", "xgboost", "lightgbm", "h2o", "d
 
 def peers():
     """The Python of an environment that has the peers and nothing of ours; made once, by pip's own choice of their dependencies."""
+    # a model needs the library that has saved it, and Spark is to be the same
+    return environment_with(_PINNED, ("polars", "deltalake"))
+
+
+def environment_with(pinned, others):
+    """The Python of an environment with some packages of our versions and others; made once."""
     root = Path(__file__).parents[2]
     pins = dict(line.split("==") for line in (root / "conf/constraints.txt").read_text().splitlines() if "==" in line)
-    # a model needs the library that has saved it, and Spark is to be the same
-    asked = [f"{name}=={pins[name]}" for name in _PINNED]
-    asked += ["polars", "deltalake"]
+    asked = [*(f"{name}=={pins[name]}" for name in pinned), *others]
     place = _CACHE / f"peers-{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:12]}"
     if not place.exists():
         beside = _CACHE / f"peers-{os.getpid()}.making"

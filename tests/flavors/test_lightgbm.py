@@ -70,7 +70,7 @@ def test_a_level_that_was_not_in_training_is_missing(frame, model, evaluator, tm
 def test_columns_with_an_order_have_the_levels_of_the_example(frame, tmp_path):
     ordered = frame.assign(o=pd.Categorical(np.arange(200) % 3, [2, 0, 1], ordered=True), k=pd.Categorical([1] * 200))
     model = lightgbm.LGBMRegressor(**QUIET).fit(ordered, frame["x"] + ordered["o"].cat.codes)
-    assert LightGBMFlavor().categories(model) == {}
+    assert LightGBMFlavor().categories(model, {}) == {}
     package.save(model, tmp_path / "m", Description(input_example=ordered.head()))
     found = package.read(tmp_path / "m")
     np.testing.assert_array_equal(found.predict(ordered), model.predict(ordered))

@@ -46,6 +46,45 @@ def test_levels_are_those_of_the_model_whatever_the_example_holds(frame, model, 
     np.testing.assert_array_equal(found.predict(texts), model.predict(frame))
 
 
+CITIES = ["Bern", "Köln", "Oslo", "São Paulo", "東京"]
+
+
+@pytest.fixture(scope="module")
+def cities():
+    random = np.random.default_rng(0)
+    names = random.choice(CITIES, 600)
+    frame = pd.DataFrame({"city": pd.Categorical(names, CITIES[::-1]), "x": random.normal(size=600)})
+    return frame, np.array([CITIES.index(name) for name in names]) + frame["x"].to_numpy()
+
+
+@pytest.mark.parametrize("evaluator", ["native", "fast"])
+def test_levels_beyond_ascii(cities, evaluator, tmp_path):
+    frame, answer = cities
+    model = xgboost.XGBRegressor(n_estimators=20, n_jobs=1, enable_categorical=True).fit(frame, answer)
+    package.save(model, tmp_path / "m", Description(input_example=frame.head()))
+    found, expected = package.read(tmp_path / "m", evaluator=evaluator), model.predict(frame)
+    np.testing.assert_array_equal(found.predict(frame), expected)
+    for number, city in enumerate(CITIES):  # each alone, with no other level beside it
+        rows = np.flatnonzero(answer - frame["x"].to_numpy() == number)
+        own = pa.table({"city": [city] * len(rows), "x": frame["x"].to_numpy()[rows]})
+        np.testing.assert_array_equal(found.predict(own), expected[rows])
+    assert len(np.unique(expected.round())) > 3
+
+
+def test_levels_beyond_ascii_that_nothing_tells_are_refused(cities, tmp_path):
+    frame, answer = cities
+    options = {"n_estimators": 2, "n_jobs": 1, "enable_categorical": True}
+    model = xgboost.XGBRegressor(**options).fit(frame, answer)
+    few = frame.head(3).assign(city=pd.Categorical(frame["city"].head(3).astype(str)))
+    with pytest.raises(errors.FormatError, match=r"'city'.*input_example"):
+        package.save(model, tmp_path / "few", Description(input_example=few))
+    with pytest.raises(errors.FormatError, match=r"'city'.*input_example"):
+        package.save(model, tmp_path / "none", Description())
+    arrow = xgboost.XGBRegressor(**options).fit(pa.Table.from_pandas(frame, preserve_index=False), answer)
+    with pytest.raises(errors.FormatError, match="Train it on a DataFrame"):
+        package.save(arrow, tmp_path / "arrow", Description(input_example=frame.head()))
+
+
 def test_a_level_that_was_not_in_training_has_no_answer_and_a_null_one_has(frame, model, tmp_path):
     package.save(model, tmp_path / "m", Description(input_example=frame.head()))
     table = pa.table({"s": ["zzz", "b", None], "x": [1.0, 1.0, 1.0]})

@@ -1,175 +1,29 @@
 """What the kernel reads: conditions, circuits and nodes out of an ensemble."""
 
-import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from sparkml_lifecycle.evaluators.trees.answers import Unknown
-from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Feature, Trees
+from sparkml_lifecycle.evaluators.trees.circuit import (
+    MOST_BITS,
+    SCRATCH,
+    Circuit,
+    Nodes,
+    Segment,
+    Shape,
+    number_name,
+    set_name,
+)
+from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Feature
 
 BLOCK = 512  # rows; the kernel's
 PAGE = 254  # ranks to a byte, beside missing on the left and on the right
-_NONE, _ZEROS, _ONES, _BITS, _SCRATCH = -1, 0, 1, 2, 10  # registers of 64 bytes
-_LEAST_BITS, _MOST_BITS = 4, 8  # of a leaf's number
-_UPPER = 7  # levels of a tree that is walked below them
 _CONDITIONS = 2048  # that are kept at once: 128 KB
 _TILE = 8  # blocks that go through a tree that is walked
 MET = {"missing": 1, "infinite": 2, "unknown": 4}  # bits of what a block holds
 _WALKS, _HAS_SETS, _BY_RANK = 1, 2, 4
 _MOST_FEATURES, _MOST_DISTANCE, _MOST_RANK = 1 << 8, 1 << 22, 1 << 24  # of a walked node
-
-
-# by the number of a node
-Counts = list[int] | dict[int, int]
-
-
-@dataclass
-class _Segment:
-    """Trees that share conditions."""
-
-    numbers: dict[tuple[int, int, bool], int] = field(default_factory=dict)
-    sets: dict[tuple[int, int], int] = field(default_factory=dict)
-    trees: list[int] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        return len(self.numbers) + len(self.sets)
-
-
-class _Shape:
-    """Children counted from the first node of all, and of every node how many leaves and nodes it has below and how high it is."""
-
-    def __init__(self, trees: Trees) -> None:
-        first = np.repeat(trees.at[:-1], np.diff(trees.at))
-        inner = trees.left >= 0
-        self.left = np.where(inner, trees.left + first, -1)
-        self.right = np.where(inner, trees.right + first, -1)
-        self.leaves = np.ones(len(first), np.int64)
-        self.nodes = np.ones(len(first), np.int64)
-        self.height = np.zeros(len(first), np.int64)
-        self.levels = []
-        level = trees.at[:-1].astype(np.int64)
-        while len(level):
-            level = level[inner[level]]
-            self.levels.append(level)
-            level = np.concatenate([self.left[level], self.right[level]])
-        for level in reversed(self.levels):
-            left, right = self.left[level], self.right[level]
-            self.leaves[level] = self.leaves[left] + self.leaves[right]
-            self.nodes[level] = 1 + self.nodes[left] + self.nodes[right]
-            self.height[level] = 1 + np.maximum(self.height[left], self.height[right])
-
-    def order(self) -> np.ndarray:
-        """The position of every node in an order in which a left child follows its parent."""
-        position = np.zeros(len(self.left), np.int64)
-        roots = np.ones(len(self.left), bool)
-        for level in self.levels:
-            roots[self.left[level]] = roots[self.right[level]] = False
-        root = np.flatnonzero(roots)
-        position[root] = np.concatenate([[0], np.cumsum(self.nodes[root])[:-1]])
-        for level in self.levels:
-            left = self.left[level]
-            position[left] = position[level] + 1
-            position[self.right[level]] = position[level] + 1 + self.nodes[left]
-        return position
-
-
-class _Circuit:
-    """The multiplexers of one tree, or of its upper part."""
-
-    def __init__(self, plan: "Plan", root: int, segment: _Segment) -> None:
-        self.plan, self.segment = plan, segment
-        self.left, self.right = plan.left, plan.right
-        self.count: Counts = plan.count
-        self.height: Counts = plan.height
-        self.ops: list[list[int]] = []
-        self.free: list[int] = []
-        self.made: dict[int, int] = {}  # scratch registers that hold a result, and the position of its operation
-        self.used = _SCRATCH
-        self.exits: dict[int, tuple[int, int]] = {}
-        self.cut: set[int] = set()
-        self.walks = self.count[root] > 1 << _MOST_BITS
-        if self.walks:
-            self._cut_off(root)
-        least = max(_LEAST_BITS, (self.count[root] - 1).bit_length())
-        self.bits = min(max(least, min(self.height[root], least + 1)), _MOST_BITS)
-        self._finish(self._subtree(root, self.bits, 0))
-
-    def _cut_off(self, root: int) -> None:
-        """Exits at the depth of the upper part."""
-        levels = [[root]]
-        for _ in range(_UPPER):
-            levels.append([c for n in levels[-1] if self.left[n] >= 0 for c in (self.left[n], self.right[n])])
-        self.cut = set(levels[-1])
-        self.count, self.height = {}, {}
-        for level in reversed(levels):
-            for node in level:
-                if self._is_exit(node):
-                    self.count[node], self.height[node] = 1, 0
-                else:
-                    left, right = self.left[node], self.right[node]
-                    self.count[node] = self.count[left] + self.count[right]
-                    self.height[node] = 1 + max(self.height[left], self.height[right])
-
-    def _is_exit(self, node: int) -> bool:
-        return self.left[node] < 0 or node in self.cut
-
-    def _subtree(self, node: int, bits: int, start: int) -> list[int]:
-        """The registers of the bits of a leaf's number below ``node``, where 2**bits numbers from ``start`` on are to be had."""
-        if self._is_exit(node):
-            self.exits[node] = (start, 1 << bits)
-            return [_NONE] * bits
-        left, right, half = self.left[node], self.right[node], 1 << (bits - 1)
-        if self.count[left] > half or self.count[right] > half:
-            return self._in_order(node, bits, start)
-        goes = self.plan.condition(self.segment, node)
-        below, above = self._subtree(left, bits - 1, start), self._subtree(right, bits - 1, start + half)
-        return [self._choose(goes, lo, hi) for lo, hi in zip(below, above, strict=True)] + [goes]
-
-    def _in_order(self, node: int, bits: int, start: int) -> list[int]:
-        """Where halves do not fit, exits have consecutive numbers."""
-        following = 0
-
-        def below(node: int) -> list[int]:
-            nonlocal following
-            if self._is_exit(node):
-                number, following = following, following + 1
-                self.exits[node] = (start + number, 1)
-                return [_ONES if number >> b & 1 else _ZEROS for b in range(bits)]
-            low, high = below(self.left[node]), below(self.right[node])
-            goes = self.plan.condition(self.segment, node)
-            return [self._choose(goes, lo, hi) for lo, hi in zip(low, high, strict=True)]
-
-        return below(node)
-
-    def _choose(self, goes: int, low: int, high: int) -> int:
-        if low == high or high == _NONE or goes == _ZEROS:
-            return low
-        if low == _NONE:
-            return high
-        if low == _ZEROS and high == _ONES:
-            return goes
-        for operand in (low, high):
-            if operand in self.made:
-                heapq.heappush(self.free, operand)
-        if self.free:
-            to = heapq.heappop(self.free)
-        else:
-            to, self.used = self.used, self.used + 1
-        self.made[to] = len(self.ops)
-        self.ops.append([goes, low, high, to])
-        return to
-
-    def _finish(self, found: list[int]) -> None:
-        """The bits into their own registers."""
-        for bit, register in enumerate(found):
-            if register in self.made:
-                self.ops[self.made[register]][3] = _BITS + bit
-            else:
-                source = _ZEROS if register == _NONE else register
-                self.ops.append([_ZEROS, source, source, _BITS + bit])
 
 
 class Plan:
@@ -191,21 +45,18 @@ class Plan:
         trees.check(len(ensemble.features))
         self.real, self.sum = np.dtype(ensemble.real), ensemble.base.dtype
         self.cuts = self._thresholds()
-        shape = _Shape(trees)
-        self.left, self.right = shape.left.tolist(), shape.right.tolist()
-        self.count, self.height = shape.leaves.tolist(), shape.height.tolist()
-        self._asked = self._conditions()
-        segments: list[_Segment] = [_Segment()]
+        shape = Shape(trees)
+        nodes = Nodes(shape, self._conditions())
+        segments: list[Segment] = [Segment()]
         circuits = []
         for tree, root in enumerate(trees.at[:-1].tolist()):
-            large = self.count[root] > 1 << _MOST_BITS
+            large = nodes.count[root] > 1 << MOST_BITS
             if segments[-1].size > _CONDITIONS or (large and segments[-1].trees):
-                segments.append(_Segment())
-            circuits.append(_Circuit(self, root, segments[-1]))
+                segments.append(Segment())
+            circuits.append(Circuit(nodes, root, segments[-1]))
             segments[-1].trees.append(tree)
         self.tile = _TILE if any(circuit.walks for circuit in circuits) else 1
         self._lay_out(segments, circuits, shape)
-        del self.left, self.right, self.count, self.height, self._asked
 
     def _thresholds(self) -> list[np.ndarray]:
         """The different cuts of each feature, sorted."""
@@ -234,20 +85,10 @@ class Plan:
         ranks = np.where(trees.group >= 0, -1 - trees.group, self._rank_of)
         return list(zip(trees.feature.tolist(), ranks.tolist(), missing.tolist(), strict=True))
 
-    def condition(self, segment: _Segment, node: int) -> int:
-        """A name of the condition of a node: a register to be placed later, as a number below -1, or a constant."""
-        asked = self._asked[node]
-        feature, rank, missing_right = asked
-        if rank < 0:
-            return -2 - 2 * segment.sets.setdefault((feature, -1 - rank), len(segment.sets))
-        if rank == 0 and not missing_right:
-            return _ZEROS
-        return -3 - 2 * segment.numbers.setdefault(asked, len(segment.numbers))
-
     # -- arrays ----------------------------------------------------------------------------------------------------------
 
-    def _lay_out(self, segments: list[_Segment], circuits: list[_Circuit], shape: _Shape) -> None:
-        scratch = max((circuit.used for circuit in circuits), default=_SCRATCH)
+    def _lay_out(self, segments: list[Segment], circuits: list[Circuit], shape: Shape) -> None:
+        scratch = max((circuit.used for circuit in circuits), default=SCRATCH)
         wanted = {_plane_of(key) for segment in segments for key in segment.numbers}
         planes = {key: number for number, key in enumerate(sorted(wanted))}
         chunks = self._set_tables(segments)
@@ -265,12 +106,12 @@ class Plan:
             for key in sorted(segment.numbers, key=lambda key: (planes[_plane_of(key)], key[1])):
                 page = _plane_of(key)[1]
                 rank = 255 if key[1] == 0 else key[1] - page * PAGE
-                place[-3 - 2 * segment.numbers[key]] = slot
+                place[number_name(segment.numbers[key])] = slot
                 conditions.append((64 * slot, BLOCK * planes[_plane_of(key)], rank))
                 slot += 1
             for (feature, chunk), members in own.items():
                 for offset, member in enumerate(members):
-                    place[-2 - 2 * segment.sets[member]] = slot + offset
+                    place[set_name(segment.sets[member])] = slot + offset
                 groups.append((feature, self.table_at[feature], self.table_width[feature], chunk, 64 * slot))
                 slot += 64
             self.registers = max(self.registers, slot)
@@ -290,7 +131,7 @@ class Plan:
         self.planes = _array([(page * PAGE, int(missing)) for _, page, missing in planes], 2)
         self._features(planes)
 
-    def _set_tables(self, segments: list[_Segment]) -> list[dict[tuple[int, int], list[tuple[int, int]]]]:
+    def _set_tables(self, segments: list[Segment]) -> list[dict[tuple[int, int], list[tuple[int, int]]]]:
         """For each segment its sets in chunks of 64 to a feature; and for each feature the bits of every code."""
         chunks: list[dict[tuple[int, int], list[tuple[int, int]]]] = []
         self.table_width: dict[int, int] = {}
@@ -320,7 +161,7 @@ class Plan:
         self.tables = np.concatenate(pieces)
         return chunks
 
-    def _walked(self, circuits: list[_Circuit], shape: _Shape) -> None:
+    def _walked(self, circuits: list[Circuit], shape: Shape) -> None:
         """The nodes of trees that are walked, as the kernel has them."""
         trees = self.ensemble.trees
         sizes = np.diff(trees.at)
@@ -414,7 +255,7 @@ class Plan:
 class _TreeRows:
     """Rows of trees, with their leaves and exits."""
 
-    def __init__(self, plan: Plan, circuits: list[_Circuit]) -> None:
+    def __init__(self, plan: Plan, circuits: list[Circuit]) -> None:
         self.plan, self.circuits = plan, circuits
         self.rows: list[tuple[int, ...]] = []
         self.exits: list[np.ndarray] = []
