@@ -148,11 +148,17 @@ class PyFuncModel:
             self._transformed,
             self._one_thread,
             lambda given, method: self.flavor.named(self._model, given, method),
-            environment.versions_of(self.flavor.packages),
+            environment.versions_of((*self.flavor.packages, *self._inner_packages())),
             self._form.spelling.unseen != "refused",
             self.manifest.ours.get("evaluator") or {},
             lambda: self.digest,
         )
+
+    def _inner_packages(self) -> list[str]:
+        """What the last step of a pipeline is of, where that is not its own framework."""
+        steps = getattr(self._model, "steps", None)
+        own = type(steps[-1][1]).__module__.partition(".")[0] if isinstance(steps, list) and steps else ""
+        return [own] if own in ("lightgbm", "xgboost") else []
 
     def _copies(self) -> list[Any]:
         """The model, and its shallow copy that takes matrices."""
@@ -439,7 +445,8 @@ class PyFuncModel:
                 raise ScoringError(
                     f"{raised} ({Path(at.filename).name}, line {at.lineno}). Its message is left out because it may quote the data."
                 ) from _without_data(error)
-            raise ScoringError(f"{raised}. Its own message stands above, and is this error's __cause__.") from error
+            said = f": {error}"[:500] if str(error) else ", without a message"
+            raise ScoringError(f"{raised}{said}") from error
 
     def _described(self) -> str:
         """Which model it is, in its owner's words: never the wrapper's class, and the run only if there is one."""

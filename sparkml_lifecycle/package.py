@@ -188,8 +188,8 @@ def _write(model: Any, flavor: Flavor, directory: Path, description: Description
 
 def _with_trial(found: Manifest, directory: Path) -> Manifest:
     """With how the trial of its evaluator ended, so that workers on such a machine need not repeat it."""
-    loaded = read(directory, allow_code=True, found=found, warn=False)
-    return replace(found, ours={**found.ours, "evaluator": loaded.evaluation.record()})
+    record = read(directory, allow_code=True, found=found, warn=False).evaluation.record()
+    return found if record is None else replace(found, ours={**found.ours, "evaluator": record})
 
 
 def _manifest(
@@ -313,6 +313,8 @@ def read(
         If its framework is not installed; the message has the pip line.
     ConsentRequired
         If loading would run code out of the directory.
+    InvalidInput
+        If ``evaluator="fast"`` cannot be had for it.
     """
     directory = Path(directory)
     found = found or manifest.read(directory)
@@ -321,9 +323,12 @@ def read(
     model, code = _load(directory, found, flavor, consent)
     if warn:
         environment.warn_about_versions(found.ours.get("versions") or {}, directory.name)
-    return PyFuncModel(
+    loaded = PyFuncModel(
         model, flavor, found, directory, code, hide_errors=hide_errors, evaluator=evaluator, known_digest=known_digest
     )
+    if evaluator == choice.FAST:
+        _ = loaded.evaluator  # who asks for it is told now
+    return loaded
 
 
 def flavor_for(found: Manifest) -> Flavor:

@@ -1,5 +1,6 @@
 """``sparkml doctor``: what this machine has, what is missing, and the line that installs it."""
 
+import importlib
 import os
 import platform
 import sys
@@ -14,6 +15,7 @@ import typer
 from sparkml_lifecycle import current
 from sparkml_lifecycle.cli import terminal
 from sparkml_lifecycle.errors import LifecycleError
+from sparkml_lifecycle.evaluators import compiled
 from sparkml_lifecycle.flavors import FLAVORS
 from sparkml_lifecycle.lake import probe
 from sparkml_lifecycle.spark import delta_jars, java_is_new_enough, java_version
@@ -102,8 +104,22 @@ def libraries() -> Iterator[Finding]:
     yield Finding("deltalake", found or "missing", found is not None, "" if found else "pip install sparkml-lifecycle")
     for name, entry in FLAVORS.items():
         yield _optional(f"flavor {name}: {entry.distribution}", entry.distribution, entry.extra)
+    yield _evaluators()
     for name in _DEMO:
         yield _optional(f"demo: {name}", name, "h2o" if name == "h2o" else "demo")
+
+
+def _evaluators() -> Finding:
+    """Whether the evaluators that are faster than the frameworks can be had: numba is imported, for one that is broken is there too."""
+    part, install = "second evaluators: numba", "pip install 'sparkml-lifecycle[fast]'"
+    if compiled.missing() is not None:
+        return Finding(part, "missing", False, install, needed=False)
+    try:
+        importlib.import_module("numba")
+        compiled.directory()
+    except Exception as error:  # whatever a package of another version raises
+        return Finding(part, f"{_version('numba')}, broken: {type(error).__name__}", False, install, needed=False)
+    return Finding(part, str(_version("numba")), True, needed=False)
 
 
 def _optional(part: str, distribution: str, extra: str) -> Finding:

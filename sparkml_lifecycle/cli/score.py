@@ -23,6 +23,7 @@ def score(
     mode: Annotated[str | None, typer.Option(help="incremental, overwrite or append", show_default="incremental")] = None,
     where: Annotated[str | None, typer.Option(help="a SQL condition on the source's rows")] = None,
     keep: Annotated[str | None, typer.Option(help="the source's columns to keep, with commas between")] = None,
+    evaluator: Annotated[str | None, typer.Option(help="auto, fast or native: what scores the model", show_default="auto")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=f"any other key of a job; once a job has stopped: {_ANSWERS}")] = None,
     local: Annotated[bool, typer.Option("--local", help="without Spark, in processes of this machine")] = False,
     master: Annotated[str, typer.Option(help="Spark's master")] = "local[*]",
@@ -45,6 +46,7 @@ def score(
         "target.path": target,
         "mode": mode,
         "where": where,
+        "evaluator": evaluator,
     }
     for key, value in given.items():
         if value is not None:

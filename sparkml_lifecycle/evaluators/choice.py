@@ -25,8 +25,8 @@ from sparkml_lifecycle.evaluators.trees import derived
 from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
 
 Scorer = TreesScorer | LinearScorer
-EVALUATORS = ("auto", "fast", "native")
-NATIVE = "native"
+NATIVE, FAST = "native", "fast"
+EVALUATORS = ("auto", FAST, NATIVE)
 # flavors whose trees are read, each by the module of its name: (model, number of levels by column, schema) -> Found
 _READERS = ("h2o", "lightgbm", "sklearn", "xgboost")
 
@@ -41,10 +41,13 @@ class Choice:
         None where the framework's own predict is used.
     why : str
         A sentence for the report.
+    lasts : bool
+        Whether it is as true the next time under the same circumstances; not where a disk was full.
     """
 
     scorer: Scorer | None
     why: str
+    lasts: bool = True
 
     @property
     def name(self) -> str:
@@ -130,16 +133,21 @@ def choose(candidate: Candidate, evaluator: str) -> Choice:
     if evaluator == NATIVE:
         return Choice(None, "asked for")
     choice = _found(candidate)
-    if evaluator == "fast" and choice.scorer is None:
+    if evaluator == FAST and choice.scorer is None:
         raise InvalidInput(
             f"evaluator='fast' cannot be had for this model: {choice.why}. With 'auto' the framework itself predicts."
         )
     return choice
 
 
-def record(candidate: Candidate, choice: Choice) -> dict[str, Any]:
-    """What is written down beside a saved model: with which CPU, versions and code its evaluator was tried, and how that ended."""
-    return {"name": choice.name, "why": choice.why, "tried_with": _circumstances(candidate)}
+def record(candidate: Candidate, choice: Choice) -> dict[str, Any] | None:
+    """What is written down beside a saved model: with which CPU, versions and code its evaluator was tried, and how that ended.
+
+    None where another process may find otherwise.
+    """
+    return (
+        None if not choice.lasts else {"name": choice.name, "why": choice.why, "tried_with": _circumstances(candidate)}
+    )
 
 
 def _found(candidate: Candidate) -> Choice:
@@ -163,9 +171,9 @@ def _found(candidate: Candidate) -> Choice:
     except Unknown as error:
         return Choice(None, str(error))
     except compiled.Unavailable as error:
-        return Choice(None, str(error).rstrip("."))
+        return Choice(None, str(error).rstrip("."), lasts=False)
     except Exception as error:  # a model that another version of its framework made looks otherwise
-        return Choice(None, f"it cannot be read or tried ({type(error).__name__}: {str(error)[:120]})")
+        return Choice(None, f"it cannot be read or tried ({type(error).__name__}: {str(error)[:120]})", lasts=False)
     _remember(candidate, choice)
     return choice
 
@@ -253,7 +261,7 @@ def _tried(candidate: Candidate, scorer: Scorer) -> Choice:
             None, f"it is slower here ({own * 1e3:.1f} ms for {rows.num_rows:,} rows instead of {theirs * 1e3:.1f})"
         )
     equal = "equal to the last bit" if scorer.exact else "equal to 1e-12"
-    return Choice(scorer, f"{equal} on {rows.num_rows:,} rows made to hurt")
+    return Choice(scorer, f"{equal} on {rows.num_rows:,} rows of edge cases")
 
 
 def _cpu_seconds(call: Callable[[], Any]) -> float:

@@ -59,10 +59,21 @@ class Codes:
                 return None
         if self._slots is not None and len(values):
             return self._of_texts(values, self._slots)
+        if pa.types.is_floating(values.type):
+            return self._of_floats(values.to_numpy(zero_copy_only=False))
         codes = pc.index_in(values, value_set=self.levels).fill_null(len(self.levels))
         found: np.ndarray = codes.to_numpy(zero_copy_only=False).astype(np.int32)
         if values.null_count:
             found[values.is_null().to_numpy(zero_copy_only=False)] = MISSING
+        return found
+
+    def _of_floats(self, values: np.ndarray) -> np.ndarray:
+        """NaN is missing, and both zeros are one."""
+        levels = self.levels.to_numpy()
+        order = np.argsort(levels)
+        place = order[np.minimum(np.searchsorted(levels, values, sorter=order), len(levels) - 1)]
+        found: np.ndarray = np.where(levels[place] == values, place, len(levels)).astype(np.int32)
+        found[np.isnan(values)] = MISSING
         return found
 
     def _of_texts(self, values: pa.Array, slots: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import importlib
 import json
+import logging
 import os
 import stat
 import sys
@@ -25,6 +26,7 @@ from typing import Any
 from sparkml_lifecycle.errors import MissingLibrary
 
 _CTYPES: dict[str, Any] = {"address": ctypes.c_uint64, "whole": ctypes.c_int64, "real": ctypes.c_double}
+_LOG = logging.getLogger(__name__)
 _lock = threading.Lock()
 _engines: list[Any] = []  # code lives as long as its engine
 
@@ -59,9 +61,20 @@ def directory() -> Path:
     if _is_ours(path):
         return path
     fallback = Path(tempfile.gettempdir()) / f"sparkml-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    if _is_ours(fallback):
-        return fallback
-    raise Unavailable(f"There is no directory for compiled code: {str(path)!r} cannot be written. Set SPARKML_CACHE.")
+    if not _is_ours(fallback):
+        raise Unavailable(
+            f"There is no directory for compiled code: {str(path)!r} cannot be written. Set SPARKML_CACHE."
+        )
+    _warn_of(str(path), str(fallback))
+    return fallback
+
+
+@cache
+def _warn_of(wanted: str, taken: str) -> None:
+    """Say once that compiled code may have to be made again."""
+    _LOG.warning(
+        "compiled code goes to %s, because %s is not writable or not ours alone: set SPARKML_CACHE", taken, wanted
+    )
 
 
 def _is_ours(path: Path) -> bool:
@@ -132,13 +145,25 @@ class Kernel:
         code = _read(path)
         if code is None:
             with _alone(path.with_suffix(".lock")):
-                code = _read(path)
-                if code is None:
-                    if _source(self._module) != self._source:
-                        raise Unavailable("The package was changed while this process runs; start it again.")
-                    code = _compile(self._module, form)
-                    _write(path, code)
+                code = _read(path) or self._compiled(form)
+                _write(path, code)
         return code
+
+    def _compiled(self, form: str) -> bytes:
+        if _source(self._module) != self._source:
+            raise Unavailable("The package was changed while this process runs; start it again.")
+        _tell(f"compiling {self._module.rpartition('.')[2]} for {form}: some seconds, once on this machine")
+        try:
+            return _compile(self._module, form)
+        except Exception as error:  # a numba that cannot be imported, or another version's
+            raise Unavailable(f"Nothing can be compiled here ({type(error).__name__}: {str(error)[:200]}).") from error
+
+
+def _tell(line: str) -> None:
+    """Where somebody waits at a terminal or a notebook, why."""
+    _LOG.info(line)
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        print(f"sparkml: {line}", file=sys.stderr)
 
 
 def _source(module: str) -> str:
@@ -151,7 +176,7 @@ def _source(module: str) -> str:
 def _read(path: Path) -> bytes | None:
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return None
     digest, _, rest = content.partition(b"\n")
     return rest if hashlib.sha256(rest).hexdigest().encode() == digest else None
@@ -159,19 +184,22 @@ def _read(path: Path) -> bytes | None:
 
 def _write(path: Path, content: bytes) -> None:
     beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-    os.replace(beside, path)
+    try:
+        beside.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        os.replace(beside, path)
+    except OSError:  # a full disk: this process has it, the next compiles again
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two compile the same
-        yield
-        return
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Hold the lock; where there is none to be had two compile the same."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(stack.enter_context(open(path, "a")), fcntl.LOCK_EX)
         yield
 
 

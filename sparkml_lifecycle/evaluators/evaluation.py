@@ -73,6 +73,6 @@ class Evaluation:
             self._choice = Choice(None, str(error).rstrip("."))
             return None
 
-    def record(self) -> dict[str, Any]:
-        """What is kept of its trial when the model is saved."""
+    def record(self) -> dict[str, Any] | None:
+        """What is kept of its trial when the model is saved, if anything."""
         return choice.record(self._candidate(), self.choice)

@@ -1,4 +1,4 @@
-"""Linear models over the columns of a table: what each column adds is a gather or a product, whatever encoded or scaled it before."""
+"""Linear models over the columns of a table: a category adds what a table says, a number its weight times what the scalers make of it."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from sparkml_lifecycle.evaluators import verification
 from sparkml_lifecycle.evaluators.codes import codes_of
-from sparkml_lifecycle.evaluators.pipelines import Prefix
+from sparkml_lifecycle.evaluators.pipelines import Prefix, Trace
 from sparkml_lifecycle.evaluators.trees.answers import Unknown
 
 _REGRESSORS = (
@@ -50,29 +50,25 @@ class LinearScorer:
             raise Unknown("it has other columns than its transformers give")
         self._intercept = np.broadcast_to(intercept, self._outputs).copy()
         self.levels, self._prefix = prefix.levels, prefix
-        self._tables, self._lines = self._parts()
-        self._constant = self._intercept + sum(shift for _, shift, _ in self._lines.values())
+        self._tables, self._numbers = self._parts()
         self._codes = codes_of(prefix.levels)
         self._width = len(prefix.schema)
         self._methods = _methods(model)
         self.threads = 1
 
-    def _parts(self) -> tuple[dict[int, np.ndarray], dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-        """For each column of the input, by outputs: what a category adds; slope, shift and what a missing number adds."""
-        tables, lines = {}, {}
-        for column in sorted({trace.column for trace in self._prefix.traces}):
-            outputs = self._prefix.outputs_of(column)
+    def _parts(self) -> tuple[dict[int, np.ndarray], dict[int, list[tuple[Trace, np.ndarray, float]]]]:
+        """For each column of the input: what a category adds to each output; what is made of a number, its weights and a missing one."""
+        tables, numbers = {}, {}
+        for column, outputs in sorted(self._prefix.outputs.items()):
             weights = self._weights[:, outputs]
             if column in self._prefix.tables:
-                values = self._prefix.tables[column]
                 # a row that is refused is never asked for
-                tables[column] = np.ascontiguousarray(weights @ values.T)
+                tables[column] = np.ascontiguousarray((self._prefix.tables[column] @ weights.T).T)
             else:
-                slopes = np.array([self._prefix.traces[i].slope for i in outputs])
-                shifts = np.array([self._prefix.traces[i].shift for i in outputs])
-                missing = weights @ self._prefix.missing[column]
-                lines[column] = (weights @ slopes, weights @ shifts, missing)
-        return tables, lines
+                missing = self._prefix.missing[column].tolist()
+                traces = [self._prefix.traces[i] for i in outputs]
+                numbers[column] = list(zip(traces, weights.T, missing, strict=True))
+        return tables, numbers
 
     @property
     def methods(self) -> list[str]:
@@ -108,6 +104,10 @@ class LinearScorer:
                 columns.append(pa.array(chance.integers(0, most, rows), mask=gaps).cast(field.type))
             elif pa.types.is_floating(field.type):
                 numbers = chance.normal(size=rows) * 10.0 ** chance.integers(-6, 7, rows)
+                if column in self._numbers:  # and such as it was trained with
+                    slope, shift = self._numbers[column][0][0].line()
+                    usual = (chance.normal(size=rows) - shift) / slope
+                    numbers = np.where(chance.random(rows) < 0.5, usual, numbers)
                 columns.append(pa.array(numbers, mask=gaps).cast(field.type, safe=False))
             else:
                 columns.append(pa.nulls(rows, field.type))
@@ -118,16 +118,19 @@ class LinearScorer:
             return None
         out = np.empty((self._outputs, table.num_rows))
         at = 0
-        for batch in table.to_batches(max_chunksize=_ROWS):
-            if not self._add(batch, out[:, at : at + batch.num_rows], absolute):
-                return None
-            at += batch.num_rows
+        with np.errstate(all="ignore"):  # what overflows is the framework's to tell
+            for batch in table.to_batches(max_chunksize=_ROWS):
+                if not self._add(batch, out[:, at : at + batch.num_rows], absolute):
+                    return None
+                at += batch.num_rows
         return out
 
     def _add(self, batch: pa.RecordBatch, out: np.ndarray, absolute: bool) -> bool:
         """Add up the columns of a block; False where something in it is left to the framework."""
+        if not self._prefix.reads(batch):
+            return False
         size = np.abs if absolute else _itself
-        out[:] = size(self._constant)[:, None]
+        out[:] = size(self._intercept)[:, None]
         for column, adds in self._tables.items():
             codes = self._codes[column].of(batch.column(column))
             if codes is None or self._is_refused(column, codes):
@@ -135,7 +138,7 @@ class LinearScorer:
             for output in range(self._outputs):
                 # -1 is the last row of the table, as Python counts
                 out[output] += size(adds[output])[codes]
-        for column, (slope, shift, missing) in self._lines.items():
+        for column, parts in self._numbers.items():
             values = _floats(batch.column(column))
             if values is None:
                 return False
@@ -144,12 +147,14 @@ class LinearScorer:
                 gaps = np.isnan(values)
                 if np.isinf(values).any() or (gaps.any() and "missing" in self._prefix.refused[column]):
                     return False
-            for output in range(self._outputs):
-                added = size(values * slope[output])
+            for trace, weights, missing in parts:
+                images = trace.image(values)
                 if gaps is not None:
-                    added[gaps] = size(missing[output] - shift[output])
-                out[output] += added
-        return True
+                    images = np.where(gaps, missing, images)
+                for output in range(self._outputs):
+                    out[output] += size(images * weights[output])
+        # what overflows is refused, or not, by the framework
+        return absolute or bool(np.isfinite(out.sum()))
 
     def _is_refused(self, column: int, codes: np.ndarray) -> bool:
         refused = self._prefix.refused[column]

@@ -2,7 +2,8 @@
 
 Each column that a known transformer gives depends on one column of the input alone. Of a column of categories, all that the
 transformers can ever give is a short table, which they make themselves: a row for each category, one for an unknown
-category and one for a missing value. Of a column of numbers it is a rising function, here also a straight line.
+category and one for a missing value. Of a column of numbers it is a rising function, and here a few operations one after the
+other, which give the very numbers of the transformers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from sparkml_lifecycle.evaluators.trees.answers import Unknown
 from sparkml_lifecycle.evaluators.verification import is_number, unseen
 
 Transform = Callable[[pa.Table], Any]
+Step = tuple[np.ufunc, float]
+_MOST_OUTPUTS, _AT_ONCE = 100_000, 1 << 22  # columns; numbers of a matrix that is made to look at
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,34 @@ class Trace:
         The position of the input's column.
     levels : tuple, optional
         The categories that an encoder knows.
-    slope, shift : float
-        Of a number that is there: ``slope * x + shift``.
+    steps : tuple of (numpy.ufunc, float)
+        What is done to a number that is there.
     """
 
     column: int
     levels: tuple[Any, ...] | None = None
-    slope: float = 1.0
-    shift: float = 0.0
+    steps: tuple[Step, ...] = ()
+
+    def image(self, values: np.ndarray) -> np.ndarray:
+        """What becomes of float64 numbers, to the last bit."""
+        for number, (operation, by) in enumerate(self.steps):
+            values = operation(values, by, out=values if number else None)
+        return values
+
+    def line(self) -> tuple[float, float]:
+        """Slope and shift of what is done, about."""
+        slope, shift = 1.0, 0.0
+        for operation, by in self.steps:
+            if operation in (np.add, np.subtract):
+                shift = float(operation(shift, by))
+            else:
+                slope, shift = float(operation(slope, by)), float(operation(shift, by))
+        return slope, shift
+
+    def bound(self, most: float) -> float:
+        """Up to which size, either way, nothing that is made of a number is larger than ``most``."""
+        lines = [replace(self, steps=self.steps[:count]).line() for count in range(len(self.steps) + 1)]
+        return max(min((most - abs(shift)) / slope for slope, shift in lines), 0.0)
 
 
 @dataclass(frozen=True)
@@ -48,8 +71,8 @@ class Prefix:
         One for each column that they give.
     levels : mapping of int to pyarrow.Array
         The categories of input columns, by position.
-    tables : mapping of int to float64 array, (categories + 2, outputs)
-        What they give for each category, for an unknown one and for a missing value; NaN in the rows that they refuse.
+    tables : mapping of int to sparse float64 matrix, (categories + 2, outputs)
+        What they give for each category, for an unknown one and for a missing value; nothing in the rows that they refuse.
     refused : mapping of int to frozenset of str
         Which of ``missing``, ``unknown`` and ``infinite`` an input column refuses.
     missing : mapping of int to float64 array, (outputs,)
@@ -57,36 +80,34 @@ class Prefix:
     given : callable
         From a table of the input's columns to their output: a matrix, which may be sparse.
     schema : pyarrow.Schema
+    outputs : mapping of int to list of int
+        The positions of the outputs that come from each column of the input.
+    kinds : sequence of pyarrow.DataType
+        The types of the input's columns.
     """
 
     traces: Sequence[Trace]
     levels: Mapping[int, pa.Array]
-    tables: Mapping[int, np.ndarray]
+    tables: Mapping[int, Any]
     refused: Mapping[int, frozenset[str]]
     missing: Mapping[int, np.ndarray]
     given: Transform
     schema: pa.Schema
-
-    def transform(self, table: pa.Table) -> np.ndarray:
-        """(rows, outputs) as float64."""
-        made = self.given(table)
-        return np.asarray(made.toarray() if hasattr(made, "toarray") else made, np.float64)
+    outputs: Mapping[int, Sequence[int]]
+    kinds: Sequence[pa.DataType]
 
     @property
     def is_sparse(self) -> bool:
         """Whether they give sparse matrices."""
-        return hasattr(self.given(table_of([self.row()], self.schema)), "toarray")
+        return hasattr(self.given(made_up(self, [{}])), "toarray")
 
-    def outputs_of(self, column: int) -> list[int]:
-        """The positions of the outputs that come from a column of the input."""
-        return [i for i, trace in enumerate(self.traces) if trace.column == column]
-
-    def row(self) -> dict[str, Any]:
-        """A row that the transformers take."""
-        return {
-            name: _plain(self.levels, i, kind)
-            for i, (name, kind) in enumerate(zip(self.schema.names, self.schema.types, strict=True))
-        }
+    def reads(self, batch: pa.RecordBatch) -> bool:
+        """Whether a batch's numbers are of the types that they were looked at with: of narrower ones they compute otherwise."""
+        return not any(
+            pa.types.is_floating(kind) and kind != self.kinds[i]
+            for i, kind in enumerate(batch.schema.types)
+            if i in self.missing
+        )
 
 
 def read(steps: Sequence[Any], schema: pa.Schema, transform: Transform, ask: Callable[[pa.Table], Any]) -> Prefix:
@@ -100,16 +121,27 @@ def read(steps: Sequence[Any], schema: pa.Schema, transform: Transform, ask: Cal
     traces: list[Trace] = [Trace(i) for i in range(len(schema))]
     for step in steps:
         traces = _through(step, traces)
+    if len(traces) > _MOST_OUTPUTS:
+        raise Unknown(f"its transformers give more than {_MOST_OUTPUTS:,} columns")
+    names, kinds = schema.names, schema.types
+    outputs: dict[int, list[int]] = {}
+    for position, trace in enumerate(traces):
+        outputs.setdefault(trace.column, []).append(position)
     levels: dict[int, pa.Array] = {}
-    for trace in traces:
-        kinds = {t.levels for t in traces if t.column == trace.column}
-        if len(kinds) > 1:
-            raise Unknown(f"the column {schema.names[trace.column]!r} is encoded in several ways")
-        if trace.levels is not None:
-            levels[trace.column] = pa.array(list(trace.levels), type=plain_type(schema.types[trace.column]))
-        elif not is_number(schema.types[trace.column]):
-            raise Unknown(f"the column {schema.names[trace.column]!r} is no number and not encoded")
-    prefix = Prefix(traces, levels, {}, {}, {}, transform, schema)
+    for column, positions in sorted(outputs.items()):
+        name, kind = names[column], kinds[column]
+        # those of one encoder are one object
+        first, *others = {id(traces[i].levels): traces[i].levels for i in positions}.values()
+        if any(other != first for other in others):
+            raise Unknown(f"the column {name!r} is encoded in several ways")
+        if first is not None:
+            try:
+                levels[column] = pa.array(list(first), type=plain_type(kind))
+            except pa.ArrowException as error:
+                raise Unknown(f"the model does not say of which type its column {name!r} is") from error
+        elif not is_number(kind):
+            raise Unknown(f"the column {name!r} is no number and not encoded")
+    prefix = Prefix(traces, levels, {}, {}, {}, transform, schema, outputs, kinds)
     return _probed(prefix, ask)
 
 
@@ -118,10 +150,31 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _plain(levels: Mapping[int, pa.Array], column: int, kind: pa.DataType) -> Any:
-    if column in levels:
-        return levels[column][0].as_py()
+def _plain(prefix: Prefix, column: int) -> Any:
+    """A value that the transformers take."""
+    kind = prefix.kinds[column]
+    if column in prefix.levels:
+        return prefix.levels[column][0].as_py()
     return False if pa.types.is_boolean(kind) else 1 if pa.types.is_integer(kind) else 1.0 if is_number(kind) else "?"
+
+
+def made_up(prefix: Prefix, changes: Sequence[Mapping[int, Any]]) -> pa.Table:
+    """A row that the transformers take with each of the changes, which are values by position."""
+    own: dict[int, list[tuple[int, Any]]] = {}
+    for row, change in enumerate(changes):
+        for column, value in change.items():
+            own.setdefault(column, []).append((row, value))
+    columns = []
+    for column, kind in enumerate(map(plain_type, prefix.kinds)):
+        usual = pa.scalar(_plain(prefix, column), kind)
+        if column not in own:
+            columns.append(pa.repeat(usual, len(changes)))
+            continue
+        values = [usual.as_py()] * len(changes)
+        for row, value in own[column]:
+            values[row] = value
+        columns.append(pa.array(values, kind))
+    return pa.table(columns, names=prefix.schema.names)
 
 
 # -- through one transformer ---------------------------------------------------------------------------------------------
@@ -186,24 +239,30 @@ def _ordinal(step: Any, traces: list[Trace]) -> list[Trace]:
 def _encoded(trace: Trace, values: np.ndarray) -> Trace:
     if trace.levels is not None:
         raise Unknown("a column is encoded twice")
+    if trace.steps:
+        raise Unknown("a column is scaled before it is encoded")
     there = [value for value in values.tolist() if value is not None and value == value]
     if not there:
         raise Unknown("an encoder knows no category")
     return Trace(trace.column, tuple(there))
 
 
-def _line(slopes: Callable[[Any], Any], shifts: Callable[[Any], Any]) -> Callable[[Any, list[Trace]], list[Trace]]:
+def _scaler(does: Callable[[Any], list[tuple[np.ufunc, Any]]]) -> Callable[[Any, list[Trace]], list[Trace]]:
+    """A scaler that does these operations, in their order, with a number for each column."""
+
     def through(step: Any, traces: list[Trace]) -> list[Trace]:
         if getattr(step, "clip", False):
             raise Unknown("a MinMaxScaler clips")
-        slope = np.broadcast_to(np.asarray(slopes(step), np.float64), len(traces))
-        shift = np.broadcast_to(np.asarray(shifts(step), np.float64), len(traces))
-        if not (slope > 0).all():
-            raise Unknown(f"a {type(step).__name__} has a scale that is not above zero")
-        return [
-            trace if trace.levels is not None else replace(trace, slope=trace.slope * a, shift=trace.shift * a + b)
-            for trace, a, b in zip(traces, slope.tolist(), shift.tolist(), strict=True)
-        ]
+        found = list(traces)
+        for operation, by in does(step):
+            numbers = np.broadcast_to(np.asarray(by, np.float64), len(traces))
+            if operation in (np.multiply, np.divide) and not (numbers > 0).all():
+                raise Unknown(f"a {type(step).__name__} has a scale that is not above zero")
+            found = [
+                trace if trace.levels is not None else replace(trace, steps=(*trace.steps, (operation, number)))
+                for trace, number in zip(found, numbers.tolist(), strict=True)
+            ]
+        return found
 
     return through
 
@@ -211,21 +270,19 @@ def _line(slopes: Callable[[Any], Any], shifts: Callable[[Any], Any]) -> Callabl
 def _centred(center: str, wanted: str) -> Callable[[Any, list[Trace]], list[Trace]]:
     """Less its center, by its scale; either may be left out."""
 
-    def slope(step: Any) -> Any:
-        return 1.0 if step.scale_ is None else 1.0 / step.scale_
-
-    def shift(step: Any) -> Any:
+    def does(step: Any) -> list[tuple[np.ufunc, Any]]:
         # StandardScaler knows the mean even where it is not to be subtracted
-        return -getattr(step, center) * slope(step) if getattr(step, wanted) else 0.0
+        less: list[tuple[np.ufunc, Any]] = [(np.subtract, getattr(step, center))] if getattr(step, wanted) else []
+        return less if step.scale_ is None else [*less, (np.divide, step.scale_)]
 
-    return _line(slope, shift)
+    return _scaler(does)
 
 
 _KNOWN: dict[str, Callable[[Any, list[Trace]], list[Trace]]] = {
     "ColumnTransformer": _column_transformer,
     "FunctionTransformer": _function,
-    "MaxAbsScaler": _line(lambda step: 1.0 / step.scale_, lambda step: 0.0),
-    "MinMaxScaler": _line(lambda step: step.scale_, lambda step: step.min_),
+    "MaxAbsScaler": _scaler(lambda step: [(np.divide, step.scale_)]),
+    "MinMaxScaler": _scaler(lambda step: [(np.multiply, step.scale_), (np.add, step.min_)]),
     "OneHotEncoder": _one_hot,
     "OrdinalEncoder": _ordinal,
     "Pipeline": _pipeline,
@@ -238,54 +295,94 @@ _KNOWN: dict[str, Callable[[Any, list[Trace]], list[Trace]]] = {
 # -- what they give ------------------------------------------------------------------------------------------------------
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as a table of the schema."""
-    return pa.table({f.name: pa.array([row[f.name] for row in rows], plain_type(f.type)) for f in schema}).cast(
-        pa.schema([(f.name, plain_type(f.type)) for f in schema])
-    )
+class _Probe:
+    """What the transformers give to a made-up row with changes, and what somebody refuses."""
+
+    def __init__(self, prefix: Prefix, ask: Callable[[pa.Table], Any]) -> None:
+        self._prefix, self._ask = prefix, ask
+
+    def known(self, changes: Sequence[Mapping[int, Any]]) -> Any:
+        """A sparse matrix of the outputs.
+
+        Raises
+        ------
+        Exception
+            If one of the changes is refused.
+        """
+        from scipy import sparse
+
+        at_once = max(_AT_ONCE // max(len(self._prefix.traces), 1), 1)
+        parts = [self._given(changes[start : start + at_once]) for start in range(0, len(changes), at_once)]
+        return sparse.vstack(parts).tocsr() if parts else sparse.csr_matrix((0, len(self._prefix.traces)))
+
+    def taken(self, changes: Sequence[Mapping[int, Any]]) -> list[Any]:
+        """Of each change the row of the outputs, as a sparse matrix; None where it is refused."""
+        return self._halved(changes, self._given)
+
+    def absent(self, columns: Sequence[int]) -> list[Any]:
+        """The same for rows in which one column is missing."""
+        changes = [{column: None} for column in columns]
+        made = self._halved(changes, self._made)
+        odd = [i for i, row in enumerate(made) if row is not None and np.isnan(row.data).any()]
+        # who refuses NaN in one column refuses it in all
+        if odd and self._halved([changes[odd[0]]], self._given)[0] is None:
+            made = [None if i in set(odd) else row for i, row in enumerate(made)]
+        rest = [i for i, row in enumerate(made) if row is not None]
+        for i, row in zip(rest, self.taken([changes[i] for i in rest]), strict=True):
+            made[i] = row
+        return made
+
+    def _made(self, changes: Sequence[Mapping[int, Any]]) -> Any:
+        from scipy import sparse
+
+        return sparse.csr_matrix(self._prefix.given(made_up(self._prefix, changes)), dtype=np.float64)
+
+    def _given(self, changes: Sequence[Mapping[int, Any]]) -> Any:
+        self._ask(made_up(self._prefix, changes))
+        return self._made(changes)
+
+    def _halved(self, changes: Sequence[Mapping[int, Any]], call: Callable[..., Any]) -> list[Any]:
+        if not changes:
+            return []
+        try:
+            rows = call(changes)
+            return [rows[i] for i in range(len(changes))]
+        except Exception:  # whatever it raises, such a row is the framework's
+            half = len(changes) // 2
+            return [None] if not half else self._halved(changes[:half], call) + self._halved(changes[half:], call)
 
 
 def _probed(prefix: Prefix, ask: Callable[[pa.Table], Any]) -> Prefix:
     """With what the transformers make of each category, and what they or the model refuse. Infinities are always left to them."""
-    columns = sorted({trace.column for trace in prefix.traces})
-    base = prefix.row()
+    from scipy import sparse
+
+    columns = sorted(prefix.outputs)
     try:
-        ask(table_of([base], prefix.schema))
+        ask(made_up(prefix, [{}]))
     except Exception as error:
         raise Unknown(f"it does not take a row that is made up ({type(error).__name__})") from error
-
-    def given(changes: Sequence[Mapping[str, Any]]) -> list[np.ndarray | None]:
-        """What the transformers give to the made-up row with each of the changes; None where somebody refuses it."""
-        rows = [{**base, **change} for change in changes]
-        try:
-            table = table_of(rows, prefix.schema)
-            ask(table)
-            return list(prefix.transform(table))
-        except Exception:  # whatever it raises, such a row is the framework's
-            return [None] if len(changes) == 1 else [one for change in changes for one in given([change])]
-
-    name_of = prefix.schema.names
-    absent = dict(zip(columns, given([{name_of[c]: None} for c in columns]), strict=True))
+    probe = _Probe(prefix, ask)
     encoded = [column for column in columns if column in prefix.levels]
     values = {column: prefix.levels[column].to_pylist() for column in encoded}
-    strange = dict(zip(encoded, given([{name_of[c]: unseen(values[c])} for c in encoded]), strict=True))
-    known = given([{name_of[c]: value} for c in encoded for value in values[c]])
-    tables: dict[int, np.ndarray] = {}
+    absent = dict(zip(columns, probe.absent(columns), strict=True))
+    strange = dict(zip(encoded, probe.taken([{c: unseen(values[c])} for c in encoded]), strict=True))
+    try:
+        known = probe.known([{column: value} for column in encoded for value in values[column]])
+    except Exception as error:
+        raise Unknown(f"it refuses a category that it knows ({type(error).__name__})") from error
+    tables: dict[int, Any] = {}
     missing: dict[int, np.ndarray] = {}
     refused: dict[int, frozenset[str]] = {}
-    at = 0
+    nothing, at = sparse.csr_matrix((1, len(prefix.traces))), 0
     for column in columns:
-        outputs = prefix.outputs_of(column)
-        nothing = np.full(len(outputs), np.nan)
-        ends = [strange.get(column), absent[column]]
+        outputs, ends = prefix.outputs[column], [strange.get(column), absent[column]]
         if column in prefix.levels:
-            rows = [*known[at : at + len(values[column])], *ends]
+            rows = [known[at : at + len(values[column])], *(nothing if row is None else row for row in ends)]
             at += len(values[column])
-            if any(row is None for row in rows[:-2]):
-                raise Unknown(f"it refuses a category of {name_of[column]!r} that it knows")
-            tables[column] = np.vstack([nothing if row is None else row[outputs] for row in rows])
+            tables[column] = sparse.vstack(rows).tocsc()[:, outputs]
         else:
-            missing[column] = nothing if ends[1] is None else ends[1][outputs]
+            row = ends[1]
+            missing[column] = np.full(len(outputs), np.nan) if row is None else row.toarray()[0, outputs]
         found = zip(("unknown", "missing"), ends, strict=True)
         refused[column] = frozenset({"infinite", *(name for name, row in found if row is None)})
     return replace(prefix, tables=tables, refused=refused, missing=missing)

@@ -44,6 +44,7 @@ class TreesScorer:
             self.ensemble = replace(found.ensemble, features=features)
         self._trees = TreesEvaluator(self.ensemble)
         self._codes = codes_of(levels)
+        self._asked = {feature.column for feature in self.ensemble.features}
         self.threads = 1
 
     @property
@@ -52,7 +53,7 @@ class TreesScorer:
         return self._trees.nbytes
 
     def trial_rows(self, schema: pa.Schema, chance: np.random.Generator) -> pa.Table:
-        """Rows that are made to hurt."""
+        """Rows of edge cases."""
         return verification.hurting_rows(self.ensemble, schema, self.levels, chance)
 
     def magnitude(self, table: pa.Table) -> np.ndarray:
@@ -91,9 +92,9 @@ class TreesScorer:
         return known[0] if len(known) == 1 else np.concatenate(known, axis=1)
 
     def _of_batch(self, batch: pa.RecordBatch) -> np.ndarray | None:
-        if batch.num_columns != self._width:
+        if batch.num_columns != self._width or (self._found.reads is not None and not self._found.reads(batch)):
             return None
-        columns = batch_data(batch, self._codes)
+        columns = batch_data(batch, self._asked, self._codes)
         if columns is None:
             return None
         sums, is_refused = self._trees.raw(columns, batch.num_rows)

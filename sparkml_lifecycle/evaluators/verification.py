@@ -1,4 +1,4 @@
-"""Whether an evaluator answers as the framework does, tried on rows that are made to hurt."""
+"""Whether an evaluator answers as the framework does, tried on rows of edge cases."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -37,7 +37,9 @@ def hurting_rows(
         if position in levels:
             columns.append(categories(levels[position], field.type, refused, chance))
         elif is_number(field.type):
-            columns.append(_numbers(_cuts_of(ensemble, number, chance), field.type, ensemble.real, refused, chance))
+            most = None if number is None else ensemble.features[number].most
+            cuts = _cuts_of(ensemble, number, chance)
+            columns.append(_numbers(cuts, field.type, ensemble.real, refused, most, chance))
         else:
             columns.append(pa.nulls(_ROWS, field.type))
     return pa.table(columns, schema=schema)
@@ -58,7 +60,12 @@ def is_number(kind: pa.DataType) -> bool:
 
 
 def _numbers(
-    cuts: np.ndarray, kind: pa.DataType, precision: np.dtype[Any], refused: set[str], chance: np.random.Generator
+    cuts: np.ndarray,
+    kind: pa.DataType,
+    precision: np.dtype[Any],
+    refused: set[str],
+    most: float | None,
+    chance: np.random.Generator,
 ) -> pa.Array:
     real = precision.type
     near = cuts.astype(real)
@@ -73,7 +80,9 @@ def _numbers(
     if "infinite" not in refused:
         tried.append(np.array([np.inf, -np.inf]))
     values = np.concatenate(tried)
-    picked = np.concatenate([values, chance.choice(values, max(_ROWS - len(values), 0))])[:]
+    if most is not None:
+        values = np.clip(values, -most, most)
+    picked = np.concatenate([values, chance.choice(values, max(_ROWS - len(values), 0))])
     picked = chance.permutation(picked)[:_ROWS]
     mask = None if "missing" in refused else chance.random(_ROWS) < 0.08
     if pa.types.is_boolean(kind):
@@ -90,13 +99,26 @@ def categories(
     levels: pa.Array, kind: pa.DataType, refused: Collection[str], chance: np.random.Generator, rows: int = _ROWS
 ) -> pa.Array:
     """Values of a column of categories: all levels, and missing and unknown ones unless they are refused."""
-    tried = levels
+    strange: list[Any] = []
     if "unknown" not in refused and not pa.types.is_boolean(levels.type):
-        tried = pa.concat_arrays(
-            [levels, pa.array([unseen(levels.to_pylist())] * max(1, len(levels) // 30), levels.type)]
-        )
+        strange = [unseen(levels.to_pylist())] * max(1, len(levels) // 30)
+    tried = pa.concat_arrays([levels, pa.array(strange, levels.type), *_odd_floats(levels, refused)])
     mask = None if "missing" in refused else chance.random(rows) < 0.05
     return tried.take(pa.array(chance.integers(0, len(tried), rows), mask=mask)).cast(kind)
+
+
+def _odd_floats(levels: pa.Array, refused: Collection[str]) -> list[pa.Array]:
+    """The other zero, NaN, and numbers beside and between the levels."""
+    if not pa.types.is_floating(levels.type):
+        return []
+    known = levels.to_numpy()
+    found = [-known[known == 0.0]]
+    if "missing" not in refused:
+        found.append(np.full(max(1, len(known) // 30), np.nan, known.dtype))
+    if "unknown" not in refused:
+        near = [np.nextafter(known, known.dtype.type(end)) for end in (np.inf, -np.inf)]
+        found += [one[~np.isin(one, known)] for one in (*near, known / 3 + 0.1)]
+    return [pa.array(one, levels.type, from_pandas=False) for one in found]
 
 
 def unseen(values: Sequence[Any]) -> Any:
@@ -136,7 +158,8 @@ def difference(expected: Any, found: Any, allowed: np.ndarray | None) -> str | N
         return None
     wrong = int((~same).sum())
     where = np.argwhere(~same)[0]
-    return f"{wrong} of {same.size} answers differ, one of them {got[tuple(where)]!r} instead of {want[tuple(where)]!r}"
+    row = tuple(where)
+    return f"{wrong} of {same.size} answers differ; in one of them the framework gives {want[row]} and the evaluator {got[row]}"
 
 
 Ask = Callable[[pa.Table, str], Any]

@@ -4,6 +4,7 @@ Columns are matched by name and types are checked from the two schemas, never fr
 change its answers because of which rows share a batch.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -149,10 +150,12 @@ def conform(table: pa.Table, signature: Signature, *, in_pandas: bool = False) -
             Column(str(i), c.type, c.required, c.nullable, c.categories, c.ordered) for i, c in enumerate(columns)
         )
     _check_columns(table.schema, columns, in_pandas)
-    arrays = []
+    arrays, place_of = [], {name: place for place, name in enumerate(table.column_names)}
     for column in columns:
-        index = table.schema.get_field_index(column.name)
-        arrays.append(pa.nulls(table.num_rows, column.type) if index < 0 else cast(table.column(index), column.type))
+        place = place_of.get(str(column.name))
+        arrays.append(
+            pa.nulls(table.num_rows, column.type) if place is None else cast(table.column(place), column.type)
+        )
     return pa.table(arrays, names=[str(c.name) for c in columns])
 
 
@@ -169,22 +172,23 @@ def check_schema(schema: pa.Schema, signature: Signature) -> None:
 
 
 def _check_columns(schema: pa.Schema, columns: Sequence[Column], in_pandas: bool = False) -> None:
-    problems = []
+    problems, names, kinds = [], schema.names, schema.types
+    counts, kind_of = Counter(names), dict(zip(names, kinds, strict=True))
     for column in columns:
-        count = schema.names.count(column.name)
+        count = counts[column.name]
         if count > 1:
             problems.append(f"column {column.name!r} is there {count} times")
         elif count == 0 and column.required:
-            near = nearest(str(column.name), schema.names)
+            near = nearest(str(column.name), names)
             hint = f" (did you mean {near!r}?)" if near else ""
             problems.append(f"column {column.name!r} ({types.describe(column.type)}) is missing{hint}")
-        elif count and not types.widens(found := _value_type(schema.field(column.name).type), column.type):
+        elif count and not types.widens(found := _value_type(kind_of[column.name]), column.type):
             problems.append(
                 f"column {column.name!r} is {types.describe(found)}, the model takes {types.describe(column.type)}: "
                 f"{_how_to_cast(column, in_pandas)}"
             )
     if problems:
-        raise SchemaError(f"The columns do not fit the model: {'; '.join(problems)}. Found: {', '.join(schema.names)}.")
+        raise SchemaError(f"The columns do not fit the model: {'; '.join(problems)}. Found: {', '.join(names)}.")
 
 
 def _how_to_cast(column: Column, in_pandas: bool) -> str:

@@ -76,8 +76,6 @@ def find_model(conf: JobConf, client: LifecycleClient | None = None) -> Chosen:
     directory = resolve(conf.model, client)
     consent = Settings.load().allow_code if conf.allow_code is None else conf.allow_code
     model = package.read(directory, allow_code=consent, evaluator=conf.evaluator)
-    if conf.evaluator == "fast":
-        _ = model.evaluator
     return Chosen(client, model, directory, consent, conf.evaluator)
 
 

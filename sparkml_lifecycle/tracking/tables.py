@@ -149,7 +149,7 @@ class ScoringRow(Row):
     errors: int = 0
     seconds: float = 0.0
     engine: str = ""
-    evaluator: str = "native"
+    evaluator: str = ""
     notes: str = ""
     profile: str | None = None
 

@@ -21,7 +21,7 @@ def test_a_whole_machine_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
     code, said = _doctor()
     assert code == 0, said
     assert "All that is needed is here." in said
-    for part in ("Java", "pyspark", "delta-spark", "flavor h2o", "flavor xgboost", "the lake"):
+    for part in ("Java", "pyspark", "delta-spark", "flavor h2o", "flavor xgboost", "second evaluators", "the lake"):
         assert part in said
     assert list(tmp_path.iterdir()) == []
 

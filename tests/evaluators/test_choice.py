@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 import xgboost
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from sparkml_lifecycle import package
@@ -143,6 +145,65 @@ def test_a_cache_that_cannot_be_written_or_is_open_to_others_is_not_used(directo
     assert compiled.directory() != open_to_all
     monkeypatch.setenv("SPARKML_CACHE", "/proc/nothing")
     assert compiled.directory().is_dir()
+
+
+BROKEN = """
+import sys
+from sparkml_lifecycle import package
+model = package.read(sys.argv[1])
+import pyarrow as pa
+print(model.evaluator, model.predict(pa.table({"a": [1.0], "b": [2.0], "c": [3.0]})).tolist(), sep="|")
+"""
+
+
+def test_a_numba_that_cannot_be_imported_leaves_the_framework_and_nothing_is_written_down(frame, directory, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "numba.py").write_text("raise ImportError('numba needs another numpy')")
+    environment = {**os.environ, "SPARKML_CACHE": str(tmp_path / "empty"), "PYTHONPATH": f"{broken}:{os.getcwd()}"}
+    text = (directory / "MLmodel").read_text()
+    (directory / "MLmodel").write_text(text.replace(compiled.cpu(), "another-cpu"))
+    ran = subprocess.run(
+        [sys.executable, "-c", BROKEN, str(directory)], env=environment, capture_output=True, text=True, check=True
+    )
+    why, answer = ran.stdout.strip().split("|")
+    assert why.startswith("native: Nothing can be compiled here (ImportError: numba needs another numpy)")
+    rows = pa.table({"a": [1.0], "b": [2.0], "c": [3.0]})
+    assert answer == str(package.read(directory, evaluator="native").predict(rows).tolist())
+    assert package.read(directory).evaluator.name == "trees"
+
+
+def test_a_disk_that_is_full_at_saving_is_not_remembered(frame, tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("SPARKML_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled.Path, "write_bytes", full)
+    kernel = compiled.Kernel("sparkml_lifecycle.evaluators.trees.link_kernel")
+    values = np.zeros((1, 2))
+    kernel.function("link", "exp64", ("address", "whole", "whole", "real"))(values.ctypes.data, 1, 2, 0.0)
+    assert values.tolist() == [[1.0, 1.0]]  # it is compiled for this process, though it cannot be kept
+    monkeypatch.setattr(choice, "scorer_of", lambda candidate: full(None, None))
+    model = HistGradientBoostingRegressor(max_iter=3).fit(frame, frame.a)
+    package.save(model, tmp_path / "m", Description(input_example=frame.head(2)))
+    found = package.read(tmp_path / "m")
+    assert "evaluator" not in found.manifest.ours
+    assert "No space left" in found.evaluator.why
+    monkeypatch.undo()
+    assert package.read(tmp_path / "m").evaluator.name == "trees"
+
+
+def test_a_pipeline_is_tried_again_with_another_version_of_its_last_step(frame, tmp_path):
+    model = make_pipeline(StandardScaler(), xgboost.XGBRegressor(n_estimators=3)).fit(frame, frame.a)
+    package.save(model, tmp_path / "m", Description(input_example=frame.head(2), allow_code=True))
+    found = package.read(tmp_path / "m", allow_code=True)
+    assert found.manifest.ours["evaluator"]["tried_with"]["versions"]["xgboost"] == xgboost.__version__
+
+
+def test_who_asks_for_fast_is_told_when_the_model_is_loaded(frame, tmp_path):
+    package.save(SVR().fit(frame, frame.a), tmp_path / "m", Description(input_example=frame.head(2)))
+    with pytest.raises(InvalidInput, match="'fast' cannot be had for this model: there is none for SVR"):
+        package.read(tmp_path / "m", evaluator="fast")
 
 
 def test_a_kernel_that_was_changed_under_a_running_process_is_not_compiled(tmp_path, monkeypatch):

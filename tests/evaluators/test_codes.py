@@ -38,6 +38,17 @@ def test_numbers(kind):
     assert codes.of(pa.array([0, 1, None, 0]).cast(kind)).tolist() == [1, 0, -1, 1]
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=20, unique=True), st.lists(st.floats() | st.none()))
+def test_floats_have_one_zero_and_nan_is_missing(levels, others):
+    values = pa.array([*levels, *others], pa.float64(), from_pandas=False)
+    expected = [
+        -1 if value is None or value != value else levels.index(value) if value in levels else len(levels)
+        for value in [*levels, *others]
+    ]
+    assert Codes(pa.array(levels, pa.float64())).of(values).tolist() == expected
+
+
 def test_types_that_cannot_be_compared():
     assert Codes(pa.array([1.5])).of(pa.array(["x"])) is None
 

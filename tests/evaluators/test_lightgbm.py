@@ -207,7 +207,7 @@ def test_the_whole_way_says_that_it_is_equal(tmp_path):
     model = lightgbm.LGBMClassifier(n_estimators=60, **SMALL).fit(frame, y)
     package.save(model, tmp_path / "m", Description(input_example=frame.head()))
     loaded = package.read(tmp_path / "m", evaluator="fast")
-    assert str(loaded.evaluator) == "trees: equal to the last bit on 8,192 rows made to hurt"
+    assert str(loaded.evaluator) == "trees: equal to the last bit on 8,192 rows of edge cases"
     np.testing.assert_array_equal(loaded.predict(frame), model.predict(frame))
     unseen = pa.table(
         {"s": ["never seen", None, "level 3"], "x": [0.1] * 3, "k": pa.array([9, None, 3], pa.int64()), "z": [0.5] * 3}

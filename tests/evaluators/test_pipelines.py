@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -231,3 +232,131 @@ def test_what_is_not_known_is_said_and_the_framework_predicts(prepare, said, tmp
     assert fast.evaluator.name == "native"
     assert said in fast.evaluator.why
     np.testing.assert_array_equal(fast.predict(frame), native.predict(frame))
+
+
+# -- what a hunt for faults has found ------------------------------------------------------------------------------------
+
+
+def odd_frame(rng, rows=2000):
+    return pd.DataFrame({"c": rng.choice([0.0, 1.0, 2.0, np.nan], rows), "x": rng.normal(size=rows)})
+
+
+@pytest.mark.parametrize("last", [Ridge, lambda: HistGradientBoostingRegressor(max_iter=10)])
+def test_a_scaler_before_an_encoder_is_left_to_the_framework(last, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"c": rng.choice([0.0, 1.0, 2.0, 3.0], 500), "x": rng.normal(size=500)})
+    inner = make_pipeline(MinMaxScaler(), OneHotEncoder(handle_unknown="ignore", sparse_output=False))
+    model = make_pipeline(ColumnTransformer([("c", inner, ["c"])], remainder="passthrough"), last())
+    fast, native = saved(model.fit(frame, frame.c * 3 + frame.x), frame, tmp_path / "m")
+    np.testing.assert_array_equal(fast.predict(frame), native.predict(frame))
+    assert "scaled before it is encoded" in fast.evaluator.why
+
+
+@pytest.mark.parametrize("last", [Ridge, lambda: HistGradientBoostingRegressor(max_iter=10)])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=9),
+        None,
+    ],
+)
+def test_numbers_as_categories_have_one_zero_and_nan_is_missing(encoder, last, tmp_path):
+    frame = odd_frame(np.random.default_rng(0))
+    y = frame.c.fillna(7) + frame.x
+    if encoder is None:
+        model = HistGradientBoostingRegressor(max_iter=10, categorical_features=[0]).fit(frame, y)
+    else:
+        model = make_pipeline(ColumnTransformer([("c", encoder, ["c"])], remainder="passthrough"), last()).fit(frame, y)
+    fast, native = saved(model, frame, tmp_path / "m")
+    assert fast.evaluator.scorer is not None, fast.evaluator
+    odd = pa.array([float("nan"), None, 0.0, -0.0, 5.0, 0.5, 2.0, np.nextafter(2.0, 3)], from_pandas=False)
+    assert odd.null_count == 1
+    assert_alike(fast, native, pa.table({"c": odd, "x": np.zeros(len(odd))}), fast.evaluator.scorer.exact)
+
+
+@pytest.mark.parametrize("center", [1.7e9, 1e12])
+def test_scaled_numbers_keep_the_digits_of_the_framework(center, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": center + rng.normal(size=1000) * 1000, "x": rng.normal(size=1000)})
+    y = (frame.a - center) / 1000 * 3 + frame.x
+    for number, last in enumerate([Ridge().fit, LogisticRegression().fit]):
+        scaled = make_pipeline(StandardScaler(), last.__self__).fit(frame, y if number == 0 else y > 0)
+        fast, native = saved(scaled, frame, tmp_path / str(number))
+        assert fast.evaluator.name == "linear"
+        method = ["predict", "predict_proba"][number]
+        found, expected = (np.asarray(model.predict(frame, predict_fn=method)) for model in (fast, native))
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("last", [Ridge, lambda: HistGradientBoostingRegressor(max_iter=30)])
+def test_narrow_numbers_for_a_model_without_a_signature(last, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=1000) * 1000 + 5000, "b": rng.normal(size=1000)})
+    model = make_pipeline(StandardScaler(), last()).fit(frame, frame.a / 1000 + frame.b)
+    package.save(model, tmp_path / "m", Description(allow_code=True))
+    fast, native = (package.read(tmp_path / "m", evaluator=one) for one in ("auto", "native"))
+    assert fast.evaluator.scorer is not None
+    narrow = frame.astype("float32")
+    np.testing.assert_array_equal(fast.predict(narrow), native.predict(narrow))
+    assert_alike(fast, native, frame, fast.evaluator.scorer.exact)
+
+
+def test_numbers_that_are_too_large_behind_a_scaler_are_refused_by_the_framework(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=500), "x": rng.normal(size=500)})
+    forest = make_pipeline(StandardScaler(), RandomForestRegressor(5, random_state=0)).fit(frame, frame.a)
+    ridge = make_pipeline(StandardScaler(), Ridge()).fit(frame * 1e-12, frame.a)
+    for name, model, number in (("forest", forest, 3.5e38), ("ridge", ridge, 1e300)):
+        fast, native = saved(model, frame, tmp_path / name)
+        assert fast.evaluator.scorer is not None, fast.evaluator
+        rows = pa.table({"a": [number, 1.0], "x": [0.0, 0.0]})
+        assert refusal(fast, rows) == refusal(native, rows)
+        large = pa.table({"a": [1e30, -1e30, 1e10], "x": [0.0, -1e20, 0.0]})
+        assert_alike(fast, native, large, fast.evaluator.scorer.exact)
+
+
+def test_a_text_column_that_the_transformers_drop(tmp_path):
+    frame = flights(np.random.default_rng(0), 500)
+    model = make_pipeline(
+        ColumnTransformer([("numbers", SimpleImputer(), NUMBERS)]), HistGradientBoostingRegressor(max_iter=5)
+    )
+    fast, native = saved(model.fit(frame, answer(frame)), frame, tmp_path / "m")
+    assert fast.evaluator.name == "trees", fast.evaluator
+    assert_alike(fast, native, frame, exact=True)
+
+
+@pytest.mark.parametrize("last", [lambda: Ridge(solver="lsqr"), lambda: GradientBoostingRegressor(n_estimators=5)])
+def test_thousands_of_categories(last, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"t": rng.permutation(np.arange(6000) % 3000).astype(str), "x": rng.normal(size=6000)})
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["t"]), remainder="passthrough"), last()
+    )
+    fast, native = saved(model.fit(frame, frame.t.astype(int) % 7 + frame.x), frame, tmp_path / "m")
+    assert fast.evaluator.scorer is not None, fast.evaluator
+    rows = pa.table({"t": [*frame.t, "unseen", None], "x": [*frame.x, 0.0, 1.0]})
+    assert_alike(fast, native, rows, fast.evaluator.scorer.exact)
+
+
+def test_a_thousand_columns_of_which_none_may_be_missing(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(1200, 1000)), columns=[f"c{i}" for i in range(1000)])
+    model = make_pipeline(StandardScaler(), Ridge()).fit(frame, frame.c0)
+    asked = []
+    package.save(model, tmp_path / "m", Description(input_example=frame.head(3)))
+    fast = package.read(tmp_path / "m")
+    native = fast._native
+    fast._native = lambda *given: asked.append(given) or native(*given)
+    assert fast.evaluation.choice is not None
+    assert len(asked) < 20  # each column alone would be a thousand
+    found = fast.evaluator
+    if found.scorer is not None:  # on some machines matrices are faster
+        assert_alike(fast, package.read(tmp_path / "m", evaluator="native"), frame, exact=False)
+
+
+def test_texts_that_a_model_does_not_tell(tmp_path):
+    frame = flights(np.random.default_rng(0), 300, missing=False)[["carrier", "hour"]]
+    model = make_pipeline(make_column_transformer((OneHotEncoder(), ["carrier"]), remainder="passthrough"), Ridge())
+    package.save(model.fit(frame, frame.hour), tmp_path / "m", Description())
+    assert "does not say of which type its column 'carrier' is" in package.read(tmp_path / "m").evaluator.why

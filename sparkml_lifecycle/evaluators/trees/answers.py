@@ -28,6 +28,8 @@ class Found:
         How large the numbers are that are added up, where answers are not exact.
     exact : bool
         Whether answers must equal the framework's to the last bit; else to 1e-12.
+    reads : callable, optional
+        Whether a ``pyarrow.RecordBatch`` has the types that it was read for; the framework answers others.
     """
 
     ensemble: Ensemble
@@ -36,3 +38,4 @@ class Found:
     magnitude: float = 0.0
     exact: bool = True
     takes_rows: bool = False
+    reads: Callable[[Any], bool] | None = None

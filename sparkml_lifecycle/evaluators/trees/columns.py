@@ -1,6 +1,6 @@
 """Arrow columns as the memory that the kernel reads."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,11 +51,11 @@ def _of_floats(values: pa.Array) -> ColumnData:
     )
 
 
-def batch_data(batch: pa.RecordBatch, levels: Mapping[int, Codes]) -> list[ColumnData] | None:
-    """All columns of a batch, or None."""
+def batch_data(batch: pa.RecordBatch, asked: Collection[int], levels: Mapping[int, Codes]) -> list[ColumnData] | None:
+    """The columns of a batch, or None. Of those that no tree asks for there is nothing, whatever they hold."""
     found = []
     for number in range(batch.num_columns):
-        one = column_data(batch.column(number), levels.get(number))
+        one = column_data(batch.column(number), levels.get(number)) if number in asked else ColumnData(0, FLOAT64)
         if one is None:
             return None
         found.append(one)

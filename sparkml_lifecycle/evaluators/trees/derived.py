@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sparkml_lifecycle.evaluators.pipelines import Prefix, plain_type
+from sparkml_lifecycle.evaluators.pipelines import Prefix, made_up
 from sparkml_lifecycle.evaluators.trees.answers import Found, Unknown
 from sparkml_lifecycle.evaluators.trees.ensemble import Ensemble, Feature
 
@@ -24,7 +24,8 @@ def before(found: Found, prefix: Prefix) -> Found:
     if any(f.size is not None or f.missing_value is not None or f.nan != "missing" for f in ensemble.features):
         raise Unknown("its trees have categories, or another value for missing, behind a transformer")
     trees = ensemble.trees
-    columns = sorted({trace.column for trace in prefix.traces})
+    columns = sorted(prefix.outputs)
+    place_of = {output: place for own in prefix.outputs.values() for place, output in enumerate(own)}
     number_of = {column: number for number, column in enumerate(columns)}
     output_of = np.array([feature.column for feature in ensemble.features])
     inner = trees.left >= 0
@@ -36,16 +37,19 @@ def before(found: Found, prefix: Prefix) -> Found:
     sets: dict[tuple[int, bytes], int] = {}
     shapes: list[np.ndarray] = []
     numeric = np.array([column not in prefix.levels for column in range(len(prefix.schema))], bool)[source] & inner
+    known: dict[tuple[int, float, bool], int] = {}
     for node in np.flatnonzero(inner & ~numeric).tolist():
-        column = int(source[node])
-        position = prefix.outputs_of(column).index(int(output[node]))
-        bits = _goes(prefix.tables[column][:, position], trees.cut[node], trees.missing_right[node], ensemble.real)
-        key = (column, bits.tobytes())
-        if key not in sets:
-            sets[key] = len(shapes)
-            shapes.append(bits)
-        group[node] = sets[key]
-    _move(prefix, ensemble, numeric, output, source, cut, missing_right)
+        asked = int(output[node]), float(trees.cut[node]), bool(trees.missing_right[node])
+        if asked not in known:
+            column = int(source[node])
+            table = prefix.tables[column]
+            values = table[:, place_of[asked[0]]].toarray().ravel()
+            bits = _goes(values, trees.cut[node], trees.missing_right[node], ensemble.real)
+            known[asked] = sets.setdefault((column, bits.tobytes()), len(shapes))
+            if known[asked] == len(shapes):
+                shapes.append(bits)
+        group[node] = known[asked]
+    _move(prefix, ensemble, numeric, output, source, place_of, cut, missing_right)
     features = [_feature(prefix, column, ensemble) for column in columns]
     moved = replace(
         ensemble,
@@ -57,18 +61,22 @@ def before(found: Found, prefix: Prefix) -> Found:
         takes_infinite=True,
     )
     levels: Mapping[int, Any] = {column: values.to_pylist() for column, values in prefix.levels.items()}
-    return replace(found, ensemble=moved, levels=levels)
+    return replace(found, ensemble=moved, levels=levels, reads=prefix.reads)
 
 
 def _feature(prefix: Prefix, column: int, ensemble: Ensemble) -> Feature:
     refused = set(prefix.refused[column])
-    missing = prefix.tables[column][-1] if column in prefix.tables else prefix.missing[column]
+    levels = prefix.levels.get(column)
+    missing = prefix.missing[column] if levels is None else prefix.tables[column][-1].toarray()
     if not ensemble.takes_missing and np.isnan(missing).any():
         refused.add("missing")
-    if not ensemble.takes_infinite:
-        refused.add("infinite")
-    levels = prefix.levels.get(column)
-    return Feature(column, None if levels is None else len(levels), refuses=frozenset(refused))
+    if levels is not None:
+        return Feature(column, len(levels), refuses=frozenset(refused))
+    # scalers compute in float32 where all columns are of it
+    narrow = ensemble.real == np.float32 or pa.float32() in prefix.kinds
+    most = float(np.finfo(np.float32 if narrow else np.float64).max) / 4
+    largest = min(prefix.traces[output].bound(most) for output in prefix.outputs[column])
+    return Feature(column, refuses=frozenset(refused), most=largest)
 
 
 def _goes(values: np.ndarray, cut: float, missing_right: bool, real: np.dtype[Any]) -> np.ndarray:
@@ -84,6 +92,7 @@ def _move(
     numeric: np.ndarray,
     output: np.ndarray,
     source: np.ndarray,
+    place_of: Mapping[int, int],
     cut: np.ndarray,
     missing_right: np.ndarray,
 ) -> None:
@@ -96,9 +105,8 @@ def _move(
     moved = _least(prefix, cuts, ensemble.real)
     for column, nodes in wanted.items():
         known = {(int(o), c): x for (o, c), x in zip(cuts[column].tolist(), moved[column].tolist(), strict=True)}
-        outputs = prefix.outputs_of(column)
         for node in nodes.tolist():
-            image = prefix.missing[column][outputs.index(int(output[node]))]
+            image = prefix.missing[column][place_of[int(output[node])]]
             old = float(cut[node])
             if not np.isnan(image):
                 missing_right[node] = bool(ensemble.real.type(image) >= old)
@@ -110,24 +118,27 @@ def _least(prefix: Prefix, cuts: Mapping[int, np.ndarray], real: np.dtype[Any]) 
     if not cuts:
         return {}
     rows = max(map(len, cuts.values()))
-    kinds = {column: prefix.schema.types[column] for column in cuts}
+    kinds = {column: prefix.kinds[column] for column in cuts}
     low = {column: np.full(len(pairs), _ends(kinds[column])[0]) for column, pairs in cuts.items()}
     high = {column: np.full(len(pairs), _ends(kinds[column])[1] + 1) for column, pairs in cuts.items()}
-    base = prefix.row()
-    columns = {f.name: pa.array([base[f.name]] * rows, plain_type(f.type)) for f in prefix.schema}
+    base = made_up(prefix, [{}] * rows)
+    names = prefix.schema.names
+    columns = {name: base.column(name).combine_chunks() for name in names}
     while any((low[column] < high[column]).any() for column in cuts):
         for column in cuts:
             middle = _middle(low[column], high[column])
             middle = np.minimum(middle, _ends(kinds[column])[1])
             values = _values(middle, kinds[column])
-            name = prefix.schema.names[column]
+            name = names[column]
             filled = pa.concat_arrays([values, columns[name].slice(0, rows - len(values)).cast(values.type)])
             columns[name] = filled
-        images = prefix.transform(pa.table(columns))
+        images = prefix.given(pa.table(columns))
+        images = images.tocsr() if hasattr(images, "tocsr") else np.asarray(images)
         for column, pairs in cuts.items():
             middle = _middle(low[column], high[column])
             with np.errstate(over="ignore"):
-                seen = images[np.arange(len(pairs)), pairs[:, 0].astype(int)].astype(real).astype(np.float64)
+                seen = np.asarray(images[np.arange(len(pairs)), pairs[:, 0].astype(int)]).ravel()
+                seen = seen.astype(real).astype(np.float64)
             is_open = low[column] < high[column]
             reached = seen >= pairs[:, 1]
             high[column] = np.where(is_open & reached, middle, high[column])

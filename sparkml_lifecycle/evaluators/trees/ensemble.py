@@ -25,6 +25,8 @@ class Feature:
         Another number that means missing.
     refuses : set of {"missing", "infinite", "unknown"}
         What is left to the framework, if it is met in this column.
+    most : float, optional
+        The largest number, either way, that is not taken for infinite.
     """
 
     column: int
@@ -32,6 +34,7 @@ class Feature:
     nan: Missing = "missing"
     missing_value: float | None = None
     refuses: frozenset[str] = frozenset()
+    most: float | None = None
 
 
 @dataclass(frozen=True)

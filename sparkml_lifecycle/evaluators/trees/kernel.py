@@ -174,12 +174,13 @@ def _missing(feature, v):
     """What the framework takes for missing becomes NaN in ``v``, or NaN the number that it takes it for."""
     found = 0
     odd = 0
+    most = like(v, address(feature) + numba.uint64(64))[0]
     for r in range(BLOCK):
-        odd |= 1 if (v[r] - v[r]) != 0.0 else 0
+        odd |= 0 if math.fabs(v[r]) <= most else 1
     if odd != 0:
         for r in range(BLOCK):
             found |= 1 if v[r] != v[r] else 0
-            found |= 2 if v[r] == math.inf or v[r] == -math.inf else 0
+            found |= 2 if math.fabs(v[r]) > most else 0
     kind = feature[6]
     if kind == 1:  # NaN is zero
         for r in range(BLOCK):
@@ -251,7 +252,7 @@ def _prepare(columns, start, rows, n_features, features, planes, cuts, v, p, ran
     """Ranks, codes and keys of a block; the bits of what was met and is refused."""
     status = 0
     for f in range(n_features):
-        feature = i64(address(features) + numba.uint64(64 * f))
+        feature = i64(address(features) + numba.uint64(72 * f))
         column = i64(address(columns) + numba.uint64(32 * feature[5]))
         if column[1] == 2:
             own = i32(address(codes) + numba.uint64(4 * BLOCK * f))

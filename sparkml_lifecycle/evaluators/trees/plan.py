@@ -222,7 +222,9 @@ class Plan:
             kind = {"missing": 0, "zero": 1, "zero is missing": 2}[feature.nan]
             kind = 3 if feature.missing_value is not None else kind
             if feature.size is not None:
-                rows.append((0, feature.size, 0, 0, self._refused(feature), feature.column, kind, 0))
+                rows.append(
+                    (0, feature.size, 0, 0, self._refused(feature), feature.column, kind, 0, self._most(feature))
+                )
                 continue
             cuts = self.cuts[number]
             count = sum(key[0] == number for key in planes)
@@ -232,12 +234,19 @@ class Plan:
             table = np.full(max(2 * step, 1), np.nan, self.real)
             table[: len(cuts)] = cuts[: len(table)]
             start = at * self.real.itemsize
-            rows.append((start, step, first_plane, count, self._refused(feature), feature.column, kind, 0))
+            rows.append(
+                (start, step, first_plane, count, self._refused(feature), feature.column, kind, 0, self._most(feature))
+            )
             first_plane += count
             tables.append(table)
             at += len(table)
-        self.features = _array(rows, 8)
+        self.features = _array(rows, 9)
         self.cut_table = np.concatenate([*tables, np.zeros(1, self.real)])
+
+    def _most(self, feature: Feature) -> int:
+        """The bits of the largest number that is not infinite."""
+        most = np.finfo(self.real).max if feature.most is None else feature.most
+        return int(np.array([most], self.real).view(np.uint32 if self.real.itemsize == 4 else np.int64)[0])
 
     def _refused(self, feature: Feature) -> int:
         """The bits of what is left to the framework."""

@@ -34,7 +34,7 @@ def read(model: Any, levels: Mapping[str, int], schema: Any) -> Found:
         return _forest(model)
     if name in _SINGLE:
         return _single(model)
-    raise Unknown(f"{name} is not known as an ensemble of trees")
+    raise Unknown(f"there is none for {name}")
 
 
 # -- histogram gradient boosting -----------------------------------------------------------------------------------------
