@@ -445,8 +445,9 @@ class PyFuncModel:
                 raise ScoringError(
                     f"{raised} ({Path(at.filename).name}, line {at.lineno}). Its message is left out because it may quote the data."
                 ) from _without_data(error)
-            said = f": {error}"[:500] if str(error) else ", without a message"
-            raise ScoringError(f"{raised}{said}") from error
+            raise ScoringError(
+                f"{raised}. What it says, which may quote the data, is in this error's __cause__ and stands above it in a traceback."
+            ) from error
 
     def _described(self) -> str:
         """Which model it is, in its owner's words: never the wrapper's class, and the run only if there is one."""
