@@ -148,17 +148,11 @@ class PyFuncModel:
             self._transformed,
             self._one_thread,
             lambda given, method: self.flavor.named(self._model, given, method),
-            environment.versions_of((*self.flavor.packages, *self._inner_packages())),
+            environment.versions_of(self.flavor.packages),
             self._form.spelling.unseen != "refused",
             self.manifest.ours.get("evaluator") or {},
             lambda: self.digest,
         )
-
-    def _inner_packages(self) -> list[str]:
-        """What the last step of a pipeline is of, where that is not its own framework."""
-        steps = getattr(self._model, "steps", None)
-        own = type(steps[-1][1]).__module__.partition(".")[0] if isinstance(steps, list) and steps else ""
-        return [own] if own in ("lightgbm", "xgboost") else []
 
     def _copies(self) -> list[Any]:
         """The model, and its shallow copy that takes matrices."""

@@ -157,8 +157,6 @@ def spark_udf(
     consent = Settings.load().allow_code if allow_code is None else allow_code
     directory = resolve(model_uri)
     model = package.read(directory, allow_code=consent, evaluator=evaluator)
-    if evaluator == "fast":
-        _ = model.evaluator
     result = column.output_type(model, result_type, predict_fn)
     model.check_method(predict_fn)
     known = model.checked_params(params)

@@ -7,10 +7,11 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +146,9 @@ def record(candidate: Candidate, choice: Choice) -> dict[str, Any] | None:
 
     None where another process may find otherwise.
     """
-    return (
-        None if not choice.lasts else {"name": choice.name, "why": choice.why, "tried_with": _circumstances(candidate)}
-    )
+    if not choice.lasts:
+        return None
+    return {"name": choice.name, "why": choice.why, "tried_with": _circumstances(candidate)}
 
 
 def _found(candidate: Candidate) -> Choice:
@@ -214,12 +215,15 @@ def _steps(candidate: Candidate) -> tuple[list[Any], Any]:
 
 
 def _trees(candidate: Candidate, model: Any, schema: pa.Schema) -> Found:
-    own = type(model).__module__.partition(".")[0]
-    # the last step of a pipeline may be of another framework
-    name = own if candidate.flavor == "sklearn" and own in _READERS else candidate.flavor
-    reader = importlib.import_module(f"sparkml_lifecycle.evaluators.trees.{name}")
+    reader = importlib.import_module(f"sparkml_lifecycle.evaluators.trees.{_reader(candidate)}")
     found: Found = reader.read(model, {n: len(v) for n, v in candidate.levels.items()}, schema)
     return found
+
+
+def _reader(candidate: Candidate) -> str:
+    """The name of what reads its trees: the last step of a pipeline may be of another framework."""
+    own = type(_steps(candidate)[1]).__module__.partition(".")[0]
+    return own if candidate.flavor == "sklearn" and own in _READERS else candidate.flavor
 
 
 def _by_position(candidate: Candidate, found: Found) -> dict[int, pa.Array]:
@@ -290,7 +294,11 @@ def _code() -> str:
 
 
 def _circumstances(candidate: Candidate) -> dict[str, Any]:
-    return {"cpu": compiled.cpu(), "versions": dict(sorted(candidate.versions.items())), "code": _code()}
+    versions = dict(candidate.versions)
+    if (reader := _reader(candidate)) != candidate.flavor:
+        with suppress(PackageNotFoundError):
+            versions[reader] = version(reader)
+    return {"cpu": compiled.cpu(), "versions": dict(sorted(versions.items())), "code": _code()}
 
 
 def _known(candidate: Candidate) -> Mapping[str, Any] | None:

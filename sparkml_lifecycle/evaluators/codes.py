@@ -27,11 +27,16 @@ class Codes:
     def __init__(self, levels: pa.Array) -> None:
         self.levels = levels
         self._slots: np.ndarray | None = None
+        self._sorted: tuple[np.ndarray, np.ndarray] | None = None  # numbers and their codes
         if pa.types.is_string(levels.type):
             texts = [text.encode() for text in levels.to_pylist()]
             # a longer level needs a longer comparison, which pyarrow does
             if texts and max(map(len, texts)) <= _LONGEST and compiled.missing() is None:
                 self._slots = _slots(texts)
+        elif pa.types.is_floating(levels.type):
+            numbers = levels.to_numpy()
+            order = np.argsort(numbers)
+            self._sorted = numbers[order], order
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -59,20 +64,18 @@ class Codes:
                 return None
         if self._slots is not None and len(values):
             return self._of_texts(values, self._slots)
-        if pa.types.is_floating(values.type):
-            return self._of_floats(values.to_numpy(zero_copy_only=False))
+        if self._sorted is not None:
+            return self._of_floats(values.to_numpy(zero_copy_only=False), *self._sorted)
         codes = pc.index_in(values, value_set=self.levels).fill_null(len(self.levels))
         found: np.ndarray = codes.to_numpy(zero_copy_only=False).astype(np.int32)
         if values.null_count:
             found[values.is_null().to_numpy(zero_copy_only=False)] = MISSING
         return found
 
-    def _of_floats(self, values: np.ndarray) -> np.ndarray:
+    def _of_floats(self, values: np.ndarray, levels: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """NaN is missing, and both zeros are one."""
-        levels = self.levels.to_numpy()
-        order = np.argsort(levels)
-        place = order[np.minimum(np.searchsorted(levels, values, sorter=order), len(levels) - 1)]
-        found: np.ndarray = np.where(levels[place] == values, place, len(levels)).astype(np.int32)
+        place = np.minimum(np.searchsorted(levels, values), len(levels) - 1)
+        found: np.ndarray = np.where(levels[place] == values, codes[place], len(levels)).astype(np.int32)
         found[np.isnan(values)] = MISSING
         return found
 

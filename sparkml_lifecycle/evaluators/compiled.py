@@ -128,7 +128,7 @@ class Kernel:
         Raises
         ------
         Unavailable
-            If numba is missing, nothing can be written, or the kernel is no longer the one that was imported.
+            If numba is missing or does not work, there is no directory, or the kernel is no longer the one that was imported.
         """
         if (name, form) not in self._functions:
             with _lock:
@@ -145,8 +145,10 @@ class Kernel:
         code = _read(path)
         if code is None:
             with _alone(path.with_suffix(".lock")):
-                code = _read(path) or self._compiled(form)
-                _write(path, code)
+                code = _read(path)
+                if code is None:
+                    code = self._compiled(form)
+                    _write(path, code)
         return code
 
     def _compiled(self, form: str) -> bytes:

@@ -70,7 +70,7 @@ class Evaluation:
         try:
             return scorer.answer(table, method)
         except compiled.Unavailable as error:  # what is compiled at the first rows
-            self._choice = Choice(None, str(error).rstrip("."))
+            self._choice = Choice(None, str(error).rstrip("."), lasts=False)
             return None
 
     def record(self) -> dict[str, Any] | None:

@@ -114,7 +114,7 @@ class LinearScorer:
         return pa.table(columns, schema=schema)
 
     def _sums(self, table: pa.Table, absolute: bool = False) -> np.ndarray | None:
-        if table.num_columns != self._width:
+        if table.num_columns != self._width or not self._prefix.reads(table.schema):
             return None
         out = np.empty((self._outputs, table.num_rows))
         at = 0
@@ -127,8 +127,6 @@ class LinearScorer:
 
     def _add(self, batch: pa.RecordBatch, out: np.ndarray, absolute: bool) -> bool:
         """Add up the columns of a block; False where something in it is left to the framework."""
-        if not self._prefix.reads(batch):
-            return False
         size = np.abs if absolute else _itself
         out[:] = size(self._intercept)[:, None]
         for column, adds in self._tables.items():

@@ -101,11 +101,11 @@ class Prefix:
         """Whether they give sparse matrices."""
         return hasattr(self.given(made_up(self, [{}])), "toarray")
 
-    def reads(self, batch: pa.RecordBatch) -> bool:
-        """Whether a batch's numbers are of the types that they were looked at with: of narrower ones they compute otherwise."""
+    def reads(self, schema: pa.Schema) -> bool:
+        """Whether the numbers of rows are of the types that were looked at: of narrower ones the transformers compute otherwise."""
         return not any(
             pa.types.is_floating(kind) and kind != self.kinds[i]
-            for i, kind in enumerate(batch.schema.types)
+            for i, kind in enumerate(schema.types)
             if i in self.missing
         )
 
@@ -325,8 +325,9 @@ class _Probe:
         made = self._halved(changes, self._made)
         odd = [i for i, row in enumerate(made) if row is not None and np.isnan(row.data).any()]
         # who refuses NaN in one column refuses it in all
-        if odd and self._halved([changes[odd[0]]], self._given)[0] is None:
-            made = [None if i in set(odd) else row for i, row in enumerate(made)]
+        if odd and self.taken([changes[odd[0]]])[0] is None:
+            for i in odd:
+                made[i] = None
         rest = [i for i, row in enumerate(made) if row is not None]
         for i, row in zip(rest, self.taken([changes[i] for i in rest]), strict=True):
             made[i] = row

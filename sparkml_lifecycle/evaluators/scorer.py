@@ -71,7 +71,8 @@ class TreesScorer:
 
     def answer(self, table: pa.Table, method: str) -> Any:
         """What the framework's method answers; None where these rows are left to the framework."""
-        sums = self._sums(table)
+        is_known = table.num_columns == self._width and (self._found.reads is None or self._found.reads(table.schema))
+        sums = self._sums(table) if is_known else None
         if sums is None:
             return None
         call = self._found.methods[method]
@@ -92,8 +93,6 @@ class TreesScorer:
         return known[0] if len(known) == 1 else np.concatenate(known, axis=1)
 
     def _of_batch(self, batch: pa.RecordBatch) -> np.ndarray | None:
-        if batch.num_columns != self._width or (self._found.reads is not None and not self._found.reads(batch)):
-            return None
         columns = batch_data(batch, self._asked, self._codes)
         if columns is None:
             return None

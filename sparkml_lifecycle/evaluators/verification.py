@@ -157,8 +157,7 @@ def difference(expected: Any, found: Any, allowed: np.ndarray | None) -> str | N
     if same.all():
         return None
     wrong = int((~same).sum())
-    where = np.argwhere(~same)[0]
-    row = tuple(where)
+    row = tuple(np.argwhere(~same)[0])
     return f"{wrong} of {same.size} answers differ; in one of them the framework gives {want[row]} and the evaluator {got[row]}"
 
 

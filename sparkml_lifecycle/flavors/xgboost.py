@@ -154,21 +154,23 @@ class XGBoostFlavor(Flavor):
         if "c" not in (booster.feature_types or ()) or not hasattr(booster, "get_categories"):
             return {}
         found: dict[str, tuple[Any, tuple[Any, ...]]] = {}
-        for name, levels in booster.get_categories(export_to_arrow=True).to_arrow():
+        for label, levels in booster.get_categories(export_to_arrow=True).to_arrow():
             if levels is None:
                 continue
+            name = str(label)
+            known = said.get(name, ())
             kept = levels.cast(pa.binary()).to_pylist() if pa.types.is_string(levels.type) else []
             if all(text.isascii() for text in kept):
-                found[str(name)] = (levels.type, tuple(levels.to_pylist()))
-            elif kept == _as_kept(known := said.get(str(name), ())):
-                found[str(name)] = (levels.type, known)
+                found[name] = (levels.type, tuple(levels.to_pylist()))
+            elif kept == _as_kept(known):
+                found[name] = (levels.type, known)
             elif kept == [str(level).encode() for level in known]:
                 raise FormatError(
-                    f"The model was trained on an Arrow table whose column {str(name)!r} has categories with letters beyond ASCII; XGBoost does not know them again in a DataFrame. Train it on a DataFrame."
+                    f"The model was trained on an Arrow table whose column {name!r} has categories with letters beyond ASCII; XGBoost does not know them again in a DataFrame. Train it on a DataFrame."
                 )
             else:
                 raise FormatError(
-                    f"The categories of {str(name)!r} are not known: XGBoost does not keep names with letters beyond ASCII whole. Save the model with an input_example whose column has the categories that it was trained with."
+                    f"The categories of {name!r} are not known: XGBoost does not keep names with letters beyond ASCII whole. Save the model with an input_example whose column has the categories that it was trained with."
                 )
         return found
 

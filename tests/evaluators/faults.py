@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sparkml_lifecycle import package
 from tests.evaluators import test_pipelines as pipelines
+from tests.evaluators.models import save_booster, three_columns
 
 _SCORE = """
 import sys
@@ -24,18 +25,19 @@ print(model.predict(pa.table({"a": [1.0], "b": [2.0], "c": [3.0]})).tolist())
 """
 
 
-def killed_compilers(directory, cache, rounds):
+def killed_compilers(place, rounds):
     """Kill processes that compile into an empty cache at any moment, two at a time; how many were in the midst of it.
 
     The next one must answer as the framework, whatever they have left.
     """
+    directory = save_booster(three_columns(20_000), place / "model", trees=30)
     expected = str(package.read(directory, evaluator="native").predict(_row()).tolist())
     command = [sys.executable, "-c", _SCORE, str(directory)]
     killed = 0
     for number in range(rounds):
-        environment = {**os.environ, "SPARKML_CACHE": str(cache / str(number))}
+        environment = {**os.environ, "SPARKML_CACHE": str(place / str(number))}
         running = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
-        compiled = cache / str(number) / "compiled"
+        compiled = place / str(number) / "compiled"
         while not list(compiled.glob("*.lock")) and running[0].poll() is None:
             time.sleep(0.02)
         time.sleep(random.uniform(0, 2))
@@ -48,8 +50,10 @@ def killed_compilers(directory, cache, rounds):
     return killed
 
 
-def many_threads(directory, frame, rounds):
+def many_threads(place, rounds):
     """One model asked by eight threads, each for pieces of its own; how many pieces were compared."""
+    frame = three_columns(20_000)
+    directory = save_booster(frame, place / "model", trees=30)
     model = package.read(directory, evaluator="fast")
     table = pa.Table.from_pandas(frame, preserve_index=False)
     expected = package.read(directory, evaluator="native").predict(table)

@@ -1,11 +1,27 @@
 """Models and rows for the tests of evaluators."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import xgboost
 from hypothesis import strategies as st
 
+from sparkml_lifecycle import package
 from sparkml_lifecycle.evaluators import verification
 from sparkml_lifecycle.evaluators.scorer import TreesScorer
+from sparkml_lifecycle.package import Description
+
+
+def three_columns(rows):
+    """A frame of the columns a, b and c."""
+    return pd.DataFrame(np.random.default_rng(0).normal(size=(rows, 3)), columns=list("abc"))
+
+
+def save_booster(frame, directory, trees):
+    """Train XGBoost on such a frame and save it; gives the directory."""
+    model = xgboost.XGBRegressor(n_estimators=trees, n_jobs=1).fit(frame, frame.a * 3 + frame.b)
+    package.save(model, directory, Description(input_example=frame.head(3)))
+    return directory
 
 
 def matrix(rng, rows, columns, *, missing=False, whole=False):

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 import xgboost
@@ -22,19 +21,17 @@ from sparkml_lifecycle.evaluators import choice, compiled, verification
 from sparkml_lifecycle.evaluators.scorer import TreesScorer
 from sparkml_lifecycle.evaluators.trees import link_kernel
 from sparkml_lifecycle.package import Description
+from tests.evaluators.models import save_booster, three_columns
 
 
 @pytest.fixture
 def frame():
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(rng.normal(size=(500, 3)), columns=list("abc"))
+    return three_columns(500)
 
 
 @pytest.fixture
 def directory(frame, tmp_path):
-    model = xgboost.XGBRegressor(n_estimators=10, n_jobs=1).fit(frame, frame.a * 3 + frame.b)
-    package.save(model, tmp_path / "model", Description(input_example=frame.head(3)))
-    return tmp_path / "model"
+    return save_booster(frame, tmp_path / "model", trees=10)
 
 
 @pytest.fixture

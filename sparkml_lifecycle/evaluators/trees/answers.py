@@ -29,7 +29,7 @@ class Found:
     exact : bool
         Whether answers must equal the framework's to the last bit; else to 1e-12.
     reads : callable, optional
-        Whether a ``pyarrow.RecordBatch`` has the types that it was read for; the framework answers others.
+        Whether a ``pyarrow.Schema`` has the types that it was read for; the framework answers rows of others.
     """
 
     ensemble: Ensemble

@@ -50,7 +50,10 @@ def before(found: Found, prefix: Prefix) -> Found:
                 shapes.append(bits)
         group[node] = known[asked]
     _move(prefix, ensemble, numeric, output, source, place_of, cut, missing_right)
-    features = [_feature(prefix, column, ensemble) for column in columns]
+    # scalers compute in float32 where all columns are of it
+    narrow = ensemble.real == np.float32 or pa.float32() in prefix.kinds
+    most = float(np.finfo(np.float32 if narrow else np.float64).max) / 4
+    features = [_feature(prefix, column, ensemble, most) for column in columns]
     moved = replace(
         ensemble,
         features=features,
@@ -64,7 +67,7 @@ def before(found: Found, prefix: Prefix) -> Found:
     return replace(found, ensemble=moved, levels=levels, reads=prefix.reads)
 
 
-def _feature(prefix: Prefix, column: int, ensemble: Ensemble) -> Feature:
+def _feature(prefix: Prefix, column: int, ensemble: Ensemble, most: float) -> Feature:
     refused = set(prefix.refused[column])
     levels = prefix.levels.get(column)
     missing = prefix.missing[column] if levels is None else prefix.tables[column][-1].toarray()
@@ -72,9 +75,6 @@ def _feature(prefix: Prefix, column: int, ensemble: Ensemble) -> Feature:
         refused.add("missing")
     if levels is not None:
         return Feature(column, len(levels), refuses=frozenset(refused))
-    # scalers compute in float32 where all columns are of it
-    narrow = ensemble.real == np.float32 or pa.float32() in prefix.kinds
-    most = float(np.finfo(np.float32 if narrow else np.float64).max) / 4
     largest = min(prefix.traces[output].bound(most) for output in prefix.outputs[column])
     return Feature(column, refuses=frozenset(refused), most=largest)
 
