@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sparkml_lifecycle.spark import delta_jars
+from sparkml_lifecycle.spark import delta_jars, fetch_delta_jars
 from tests.bench import scoring_data, scoring_ways
 from tests.bench.scoring_ways import JOBS, Way
 
@@ -199,6 +199,7 @@ def main():
     folder = (asked.folder or Path(tempfile.mkdtemp(prefix="bench-scoring-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["BENCH_TASKS"] = str(asked.tasks)
+    fetch_delta_jars()
     os.environ["BENCH_JARS"] = ",".join(delta_jars())
     try:
         if asked.growth:
