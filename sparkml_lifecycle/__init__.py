@@ -34,11 +34,15 @@ _FLUENT = (
     "search_experiments", "search_runs", "set_experiment", "set_experiment_tag", "set_experiment_tags", "set_tag",
     "set_tags", "set_tracking_uri", "start_run",
 )  # fmt: skip
+_REGISTERED = (
+    "get_registry_uri", "register_model", "search_model_versions", "search_registered_models", "set_model_version_tag",
+    "set_registry_uri",
+)  # fmt: skip
 _SAVING = ("log_model", "save_model")
 # each with what MLflow calls the model in its functions
 _FRAMEWORKS = {"h2o": "h2o_model", "lightgbm": "lgb_model", "sklearn": "sk_model", "xgboost": "xgb_model"}
 
-__all__ = sorted([*_MODULES, *_CLIENT, *_FLUENT, *_SAVING, *_FRAMEWORKS])
+__all__ = sorted([*_MODULES, *_CLIENT, *_FLUENT, *_REGISTERED, *_SAVING, *_FRAMEWORKS])
 
 # `import sparkml_lifecycle.sklearn` finds them there
 for _name, _argument in _FRAMEWORKS.items():
@@ -54,6 +58,8 @@ def __getattr__(name: str) -> _Any:
         # kept, so that the next call finds it at once
         globals()[name] = value = getattr(_importlib.import_module(f"{__name__}.fluent"), name)
         return value
+    if name in _REGISTERED:
+        return getattr(_importlib.import_module(f"{__name__}.registered"), name)
     if name in _SAVING:
         return getattr(_importlib.import_module(f"{__name__}.saving"), name)
     if name.startswith("_"):

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from sparkml_lifecycle.errors import nearest
 
-_REGISTRY = "the model registry comes with a later version; until then log the model and keep its runs:/ URI"
 _FRAMEWORK = (
     "no flavor of its own is here yet; wrap the model in a class: "
     "ml.pyfunc.log_model('model', python_model=MyModel(), allow_code=True)"
@@ -23,7 +22,6 @@ ABSENT: dict[str, str] = {
     "enable_system_metrics_logging": _METRICS,
     "evaluate": "no evaluation is built in; compute the metrics and log them: ml.log_metrics({'auc': …})",
     "genai": _LANGUAGE,
-    "get_registry_uri": _REGISTRY,
     "keras": _FRAMEWORK,
     "langchain": _LANGUAGE,
     "onnx": _FRAMEWORK,
@@ -31,11 +29,7 @@ ABSENT: dict[str, str] = {
     "projects": "projects come with a later version",
     "prophet": _FRAMEWORK,
     "pytorch": _FRAMEWORK,
-    "register_model": _REGISTRY,
     "run": "projects come with a later version; run the script with its own Python",
-    "search_model_versions": _REGISTRY,
-    "search_registered_models": _REGISTRY,
-    "set_registry_uri": _REGISTRY,
     "set_system_metrics_sampling_interval": _METRICS,
     "shap": _FRAMEWORK,
     "spacy": _FRAMEWORK,

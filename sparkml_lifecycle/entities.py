@@ -294,6 +294,195 @@ class Run:
         }
 
 
+class ModelStage:
+    """The stages of a model version, as MLflow has them."""
+
+    NONE = "None"
+    STAGING = "Staging"
+    PRODUCTION = "Production"
+    ARCHIVED = "Archived"
+    ALL = (NONE, STAGING, PRODUCTION, ARCHIVED)
+
+    @staticmethod
+    def of(stage: object) -> str:
+        """The stage of that name, whatever its capitals.
+
+        Raises
+        ------
+        InvalidInput
+            If there is none.
+        """
+        named = {known.lower(): known for known in ModelStage.ALL}
+        found = named.get(str(stage).lower()) if isinstance(stage, str) or stage is None else None
+        if found is None:
+            raise InvalidInput(
+                f"{stage!r} is no stage. Allowed: {', '.join(ModelStage.ALL)}.{did_you_mean(str(stage), ModelStage.ALL)}"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of a registered model; ``dict(version)`` gives its attributes.
+
+    Attributes
+    ----------
+    name : str
+    version : str
+        A whole number as text; numbers are never used twice.
+    creation_timestamp, last_updated_timestamp : int
+        Milliseconds since 1970.
+    description : str
+    user_id : str
+        Who registered it.
+    current_stage : str
+        One of :class:`ModelStage`.
+    source : str
+        Where its files lie, as an absolute path or URI made on reading.
+    run_id : str or None
+        The run that logged it.
+    run_link : str
+    status : str
+        ``READY``: a version is there when the call that makes it returns.
+    status_message : str
+    tags : dict of str to str
+    aliases : list of str
+    digest : str
+        SHA-256 over all of its files; what is loaded by ``models:/`` is held against it.
+    model_digest : str
+        The model's content digest, as scoring stamps it on every row.
+    copied_from : str or None
+        ``models:/<name>/<version>`` of the version that it is a copy of.
+    """
+
+    name: str
+    version: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    description: str = ""
+    user_id: str = ""
+    current_stage: str = ModelStage.NONE
+    source: str = ""
+    run_id: str | None = None
+    run_link: str = ""
+    status: str = "READY"
+    status_message: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: list[str] = field(default_factory=list)
+    digest: str = ""
+    model_digest: str = ""
+    copied_from: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return ((one.name, getattr(self, one.name)) for one in fields(self))
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model; ``dict(model)`` gives its attributes.
+
+    Attributes
+    ----------
+    name : str
+    creation_timestamp, last_updated_timestamp : int
+        Milliseconds since 1970.
+    description : str
+    latest_versions : list of ModelVersion
+        The newest version in each stage.
+    tags : dict of str to str
+    aliases : dict of str to str
+        Alias to version.
+    """
+
+    name: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    description: str = ""
+    latest_versions: list[ModelVersion] = field(default_factory=list)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return ((one.name, getattr(self, one.name)) for one in fields(self))
+
+
+@dataclass(frozen=True)
+class ModelChange:
+    """One entry in the history of a registered model.
+
+    Attributes
+    ----------
+    timestamp : int
+        Milliseconds since 1970.
+    user_id : str
+        Who did it: a claim on a lake, an authenticated name where ``via`` is ``server``.
+    via : str
+    name : str
+        The model's name then.
+    version : str or None
+        None for a change of the model itself.
+    what : str
+        ``model``, ``version``, ``stage``, ``alias``, ``tag``, ``description``, ``comment``, ``field``, ``request`` or ``gate``.
+    key : str
+        The alias, the tag's or the field's name.
+    before, after : str or None
+        None before it was made, and after it was deleted.
+    comment : str
+    details : mapping
+        What else is known: a gate's checks, a request's stage, where a copy comes from.
+    """
+
+    timestamp: int
+    user_id: str
+    via: str
+    name: str
+    version: str | None
+    what: str
+    key: str = ""
+    before: str | None = None
+    after: str | None = None
+    comment: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return ((one.name, getattr(self, one.name)) for one in fields(self))
+
+
+@dataclass(frozen=True)
+class ModelComment:
+    """A comment on a model version; ``comment_id`` changes or deletes it."""
+
+    comment_id: str
+    text: str
+    user_id: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+
+
+@dataclass(frozen=True)
+class TransitionRequest:
+    """A request to move a version to a stage.
+
+    Attributes
+    ----------
+    name, version, stage : str
+    user_id : str
+        Who asks.
+    creation_timestamp : int
+        Milliseconds since 1970.
+    comment : str
+    archive_existing_versions : bool
+    """
+
+    name: str
+    version: str
+    stage: str
+    user_id: str
+    creation_timestamp: int
+    comment: str = ""
+    archive_existing_versions: bool = False
+
+
 @dataclass(frozen=True)
 class FileInfo:
     """An artifact: its path below the run's artifacts, and its size in bytes (None for a directory)."""

@@ -12,8 +12,10 @@
     ├── Conflict (RuntimeError)            somebody else committed first and the change no longer applies
     ├── JobStopped (RuntimeError)          a scoring job that would double, lose or erase rows, with the choices
     ├── ConsentRequired (PermissionError)  code would run out of a model directory
+    ├── NotAllowed (PermissionError)       a person may not do this, such as approve their own request
     ├── MissingLibrary (ImportError)       a framework, jar or Java that is not installed
     ├── FormatError (ValueError)           a broken MLmodel, a lake of a newer format
+    │   └── IntegrityError                 a registered model whose files are not those that were registered
     ├── StorageError (OSError)             the storage refused to read or write
     └── ScoringError (RuntimeError)        a model raised while it predicted
 
@@ -72,12 +74,20 @@ class ConsentRequired(LifecycleError, PermissionError):
     """Code would run out of a model directory, and nobody has agreed to that."""
 
 
+class NotAllowed(LifecycleError, PermissionError):
+    """A person may not do this, such as approve what they have asked for themselves."""
+
+
 class MissingLibrary(LifecycleError, ImportError):
     """A library, jar or Java that the call needs is not installed."""
 
 
 class FormatError(LifecycleError, ValueError):
     """Files that are broken, or written by a newer version of this package."""
+
+
+class IntegrityError(FormatError):
+    """The files of a registered model are not those that were registered."""
 
 
 class StorageError(LifecycleError, OSError):

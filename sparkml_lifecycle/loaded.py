@@ -34,6 +34,8 @@ class PyFuncModel:
     flavor : Flavor
     evaluation : Evaluation
         What scores it in place of its framework.
+    registered : tuple of str or None
+        The name and version of the registered model that it was loaded as, by a ``models:/`` URI.
 
     Notes
     -----
@@ -68,6 +70,7 @@ class PyFuncModel:
         self._has_refused = False
         self._rule = NullRule(directory, self._known_levels)
         self.evaluation = Evaluation(self._candidate, evaluator)
+        self.registered: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"PyFuncModel(flavor={self.flavor.name!r}, run_id={self.manifest.run_id!r}, inputs={self._names})"
@@ -276,6 +279,10 @@ class PyFuncModel:
         if not made:
             return pa.nulls(table.num_rows, wanted)
         return pa.concat_arrays(made).take(answers.order_of(places, table.num_rows))
+
+    def has_method(self, name: str) -> bool:
+        """Whether the model has a method of that name, such as ``predict_proba``."""
+        return name in self._methods
 
     def check_method(self, predict_fn: str | None) -> None:
         """Raise :class:`InvalidInput` if the model has no such method."""

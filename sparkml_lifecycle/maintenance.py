@@ -10,6 +10,7 @@ from sparkml_lifecycle.entities import LifecycleStage
 from sparkml_lifecycle.errors import InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake, Row, Where, upkeep
 from sparkml_lifecycle.lake.upkeep import Upkeep
+from sparkml_lifecycle.registry.tables import RegistryRow
 from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.tables import (
     ExperimentRow,
@@ -24,7 +25,7 @@ from sparkml_lifecycle.tracking.tables import (
 
 # a folded table comes before its fold
 TABLES: tuple[type[Row], ...] = (
-    ExperimentRow, RunRow, ParamRow, TagRow, InputRow, ScoringRow, MetricRow, LatestMetricRow,
+    ExperimentRow, RunRow, ParamRow, TagRow, InputRow, ScoringRow, RegistryRow, MetricRow, LatestMetricRow,
 )  # fmt: skip
 # and is erased before it
 _OF_A_RUN: tuple[tuple[type[Row], str], ...] = (
@@ -73,7 +74,8 @@ def maintain(lake: Lake, retention_hours: int = upkeep.RETENTION_HOURS) -> list[
 def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_run: bool = False) -> Removed:
     """Remove deleted runs and experiments for good: their artifacts go, they can no longer be restored, names become free.
 
-    What lies outside of the lake, by an ``artifact_location``, goes too, and in a copy of a lake that is the original's.
+    What lies outside of the lake, by an ``artifact_location``, goes too, and in a copy of a lake that is the original's. The files
+    of registered model versions stay until the version is deleted.
     Their rows stay, so that as-of answers stay true; :func:`purge` erases those too. Started again after it was killed, it
     finishes what is left.
 
@@ -116,8 +118,10 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
         store.remove_runs(new_runs)
         for key in new_experiments:
             store.experiments.change(key, stage=LifecycleStage.REMOVED)
+    # read after the runs were marked: who registers a model now finds its run removed
+    pinned = _Pinned(client)
     for row in runs:
-        size += _delete(client, store.absolute(row.location), row.run_id, dry_run)
+        size += _delete(client, store.absolute(row.location), row.run_id, dry_run, pinned)
     return Removed(tuple(new_runs), tuple(new_experiments), size)
 
 
@@ -132,6 +136,8 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     ------
     NotFound
         If there is nothing of one of them; then nothing is erased.
+    InvalidInput
+        If a registered model version has its files in one; then nothing is erased.
     """
     wanted = list(dict.fromkeys(names.several(run_ids, "run_ids")))
     for run_id in wanted:
@@ -147,9 +153,17 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     if unknown:
         raise NotFound(f"There is nothing of {', '.join(unknown)} in the lake {store.lake.uri!r}; nothing was erased.")
     size = rows = 0
+    places = {
+        row.run_id: store.absolute(row.location) for row in store.lake.table(RunRow).latest(Where({"run_id": wanted}))
+    }
+    pinned = _Pinned(client)
+    for run_id, place in places.items():
+        if held := pinned.within(place):
+            raise InvalidInput(
+                f"{', '.join(sorted(held.values()))} has its files in the run {run_id}: delete that version first. Nothing was erased."
+            )
     for run_id in wanted:
-        found = store.lake.table(RunRow).latest(Where({"run_id": [run_id]}))
-        size += _delete(client, store.absolute(found[0].location), run_id, dry_run=False) if found else 0
+        size += _delete(client, places[run_id], run_id, False, pinned) if run_id in places else 0
         rows += _erase(store.lake, run_id)
         store.forget(run_id)
     return Removed(tuple(wanted), (), size, rows)
@@ -165,7 +179,18 @@ def _erase(lake: Lake, run_id: str, fenced: bool = True) -> int:
     return sum(upkeep.erase(lake.table(row_type), column, run_id, fenced) for row_type, column in _OF_A_RUN)
 
 
-def _delete(client: LifecycleClient, place: str, run_id: str, dry_run: bool) -> int:
+class _Pinned:
+    """The places of registered model versions, whose files stay."""
+
+    def __init__(self, client: LifecycleClient) -> None:
+        self._places = {uris.real(place): version for place, version in client.registry.pins().items()}
+
+    def within(self, place: str) -> dict[str, str]:
+        """Those at or below a place, each with a version that needs it."""
+        return {held: version for held, version in self._places.items() if uris.is_within(held, uris.real(place))}
+
+
+def _delete(client: LifecycleClient, place: str, run_id: str, dry_run: bool, pinned: _Pinned) -> int:
     # the run's directory, with the `artifacts` in it
     directory = place.rpartition("/")[0]
     if directory.rpartition("/")[2] != run_id:
@@ -175,7 +200,16 @@ def _delete(client: LifecycleClient, place: str, run_id: str, dry_run: bool) -> 
     storage = client.storage(directory)
     if not storage.exists():
         return 0
-    size = sum(file.size or 0 for file in storage.list(recursive=True))
-    if not dry_run:
+    kept = pinned.within(directory)
+    files = [file for file in storage.list(recursive=True) if not file.is_dir]
+    going = [
+        file
+        for file in files
+        if not any(uris.is_within(uris.real(uris.join(directory, file.path)), one) for one in kept)
+    ]
+    if not dry_run and kept:
+        for file in going:
+            storage.delete(file.path)
+    elif not dry_run:
         storage.delete("")
-    return size
+    return sum(file.size or 0 for file in going)

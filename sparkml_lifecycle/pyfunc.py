@@ -11,11 +11,12 @@ Examples
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle import package, saving
-from sparkml_lifecycle.client import resolve
+from sparkml_lifecycle.client import find, resolve
 from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.evaluators import choice
 from sparkml_lifecycle.flavors.python_model import PythonModel, PythonModelContext
@@ -35,18 +36,27 @@ __all__ = [
 ]
 
 
-def load_model(model_uri: str | Path, *, allow_code: bool | None = None, evaluator: str = "auto") -> PyFuncModel:
+def load_model(
+    model_uri: str | Path,
+    *,
+    allow_code: bool | None = None,
+    evaluator: str = "auto",
+    as_of: datetime | None = None,
+) -> PyFuncModel:
     """Load a model of any framework, saved by this package or by MLflow.
 
     Parameters
     ----------
     model_uri : str
-        A path, ``file:``, ``s3://`` (and the like), ``runs:/<run_id>/<path>``, or a run's ``artifact_uri`` with a path.
+        A path, ``file:``, ``s3://`` (and the like), ``runs:/<run_id>/<path>``, a run's ``artifact_uri`` with a path, or
+        ``models:/<name>/<version, stage or latest>`` and ``models:/<name>@<alias>``.
     allow_code : bool, optional
         Consent to run code out of the model directory (a pickle, ``code/``); ``SPARKML_ALLOW_CODE`` where it is None.
     evaluator : {"auto", "fast", "native"}
         What scores it: ``native`` is its framework; ``fast`` an evaluator that gives the same answers and was tried against the
         framework; ``auto`` takes the fast one where there is one (``model.evaluator`` says which, and why).
+    as_of : datetime, optional
+        What the stage or alias of a ``models:/`` URI named then, with a time zone.
 
     Raises
     ------
@@ -58,8 +68,13 @@ def load_model(model_uri: str | Path, *, allow_code: bool | None = None, evaluat
         If its framework is not installed; the message has the pip line.
     ConsentRequired
         If it would run code and nobody agreed to that.
+    IntegrityError
+        If the files of a registered model are not those that were registered.
     """
-    return package.read(resolve(model_uri), allow_code=allow_code, evaluator=evaluator)
+    found = find(model_uri, as_of=as_of)
+    model = package.read(found.path, allow_code=allow_code, evaluator=evaluator)
+    model.registered = found.registered
+    return model
 
 
 def save_model(

@@ -13,6 +13,7 @@ from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.model import manifest
 from sparkml_lifecycle.model.signature import Signature
 from sparkml_lifecycle.package import Description
+from sparkml_lifecycle.registry.names import check_model
 from sparkml_lifecycle.tracking.names import several
 
 
@@ -30,6 +31,8 @@ class ModelInfo:
     signature : Signature or None
     run_id : str or None
     artifact_path : str or None
+    registered_model_version : str or None
+        The version that it became, with ``registered_model_name``.
     """
 
     model_uri: str
@@ -38,6 +41,7 @@ class ModelInfo:
     signature: Signature | None
     run_id: str | None = None
     artifact_path: str | None = None
+    registered_model_version: str | None = None
 
     def __repr__(self) -> str:
         return (
@@ -104,15 +108,16 @@ def log_model(
     model : object
     name : str
         The path below the run's artifacts (MLflow's older name ``artifact_path`` is taken too); ``model`` where it is not given.
+    registered_model_name : str, optional
+        Make it the next version of that registered model, which is made where it is not there.
     **description
         As for :func:`save_model`.
     """
     _check_order("log_model", "model", model, name)
     where = uris.check_relative(str(description.pop("artifact_path", None) or name or "model"))
-    if description.pop("registered_model_name", None):
-        raise InvalidInput(
-            "registered_model_name needs the registry, which this version does not have yet: leave it out."
-        )
+    registered = description.pop("registered_model_name", None)
+    if registered is not None:
+        check_model(registered)
     run_id = run_id or current.active_run_id() or fluent.start_run().info.run_id
     client = fluent.client_of(run_id)
     run = client.get_run(run_id)
@@ -125,9 +130,9 @@ def log_model(
         with tempfile.TemporaryDirectory() as folder:
             found = package.save(model, Path(folder) / "model", described)
             storage.upload(Path(folder) / "model", where)
-    return ModelInfo(
-        f"runs:/{run.info.run_id}/{where}", target, tuple(found.flavors), found.signature, run.info.run_id, where
-    )
+    uri = f"runs:/{run.info.run_id}/{where}"
+    version = client.register_model(uri, registered).version if registered is not None else None
+    return ModelInfo(uri, target, tuple(found.flavors), found.signature, run.info.run_id, where, version)
 
 
 def _check_order(function: str, example: str, model: Any, name: Any) -> None:

@@ -13,10 +13,10 @@ NAME = "sparkml_lifecycle"
 
 LINES = (
     ("cli", "server", "testing"),
-    ("projects", "promotion", "monitoring", "maintenance"),
+    ("projects", "promotion", "monitoring", "maintenance", "card", "transfer"),
     ("pyfunc", "models", "frameworks"),
     ("scoring",),
-    ("saving", "fluent", "data", "artifacts"),
+    ("saving", "fluent", "registered", "data", "artifacts"),
     ("client",),
     ("registry", "tracking", "rest"),
     ("package", "loaded", "nulls", "model_code"),

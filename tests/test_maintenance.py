@@ -9,14 +9,15 @@ import pytest
 
 import sparkml_lifecycle as ml
 from sparkml_lifecycle import maintenance, uris
-from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.client import LifecycleClient, integrity
 from sparkml_lifecycle.entities import ViewType
-from sparkml_lifecycle.errors import NotFound
+from sparkml_lifecycle.errors import IntegrityError, InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake, compaction
 from sparkml_lifecycle.lake.files import small_files
 from sparkml_lifecycle.maintenance import Removed
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow
+from tests.registry.models import FRAME, log_mean, save_mean
 from tests.tracking import faults
 
 SECRETS = ("zebrakey", "zebravalue", "zebratag", "zebrametric", "zebraname", "zebradata", "zebrafile", "zebradir")
@@ -277,3 +278,72 @@ def test_a_purge_finishes_what_a_killed_one_left(client, tmp_path, monkeypatch):
 
 def test_two_purges_at_once_beside_a_writer_take_their_runs_only(tmp_path):
     faults.purged_side_by_side(str(tmp_path / "lake"), 1)
+
+
+# -- registered models -----------------------------------------------------------------------------------------------------
+
+
+def registered(client, tmp_path):
+    """A deleted run with a registered model and another file in it; gives the run's id and the version."""
+    _, run_id = log_mean(client, 2.0, "pinned", registered_model_name="churn")
+    client.log_text(run_id, "x" * 1000, "notes/n.txt")
+    client.delete_run(run_id)
+    return run_id, client.get_model_version("churn", 1)
+
+
+def test_a_registered_version_keeps_its_files_when_its_run_is_collected(client, tmp_path):
+    run_id, version = registered(client, tmp_path)
+    kept = sum(path.stat().st_size for path in client.fetch_version(version).rglob("*") if path.is_file())
+    dry = maintenance.collect(client, dry_run=True)
+    removed = maintenance.collect(client)
+    assert removed == dry == Removed((run_id,), (), 1000)
+    client.verify_model_version("churn", 1)
+    ml.set_tracking_uri(client.tracking_uri)
+    assert ml.pyfunc.load_model("models:/churn/1").predict(FRAME).tolist() == [2.0, 2.0]
+    with pytest.raises(NotFound):
+        client.get_run(run_id)
+    # once the version is deleted, the next collection takes them
+    client.delete_model_version("churn", 1)
+    assert maintenance.collect(client).artifact_bytes == kept
+    with pytest.raises(IntegrityError, match="nothing is there any more"):
+        client.fetch_version(version)
+
+
+def test_a_run_that_a_version_needs_is_not_purged(client, tmp_path):
+    run_id, _ = registered(client, tmp_path)
+    with pytest.raises(InvalidInput, match=f"models:/churn/1 has its files in the run {run_id}"):
+        maintenance.purge(client, [run_id])
+    client.verify_model_version("churn", 1)
+    client.delete_registered_model("churn")
+    assert maintenance.purge(client, [run_id]).runs == (run_id,)
+
+
+def test_a_model_of_a_run_that_is_being_collected_is_not_registered(client, tmp_path, monkeypatch):
+    uri, run_id = log_mean(client, 2.0, "pinned")
+    client.delete_run(run_id)
+    taken = integrity.taken
+
+    def collected_meanwhile(*arguments):
+        found = taken(*arguments)
+        with monkeypatch.context() as patched:
+            # its mark is there, and its files go a moment later
+            patched.setattr(maintenance, "_delete", lambda *_: 0)
+            maintenance.collect(client)
+        return found
+
+    monkeypatch.setattr(integrity, "taken", collected_meanwhile)
+    with pytest.raises(NotFound, match="was removed"):
+        client.register_model(uri, "churn")
+    assert client.search_model_versions() == []
+
+
+def test_the_registry_is_maintained_like_every_table(client, tmp_path):
+    source = save_mean(tmp_path / "saved", 1.0)
+    for number in range(12):
+        client.register_model(source, "churn")
+        client.set_registered_model_alias("churn", "champion", number + 1)
+    before = client.get_model_history("churn")
+    [done] = [one for one in maintenance.maintain(client.lake, 0) if one.table == "registry"]
+    assert done.live_after == 1
+    assert LifecycleClient(client.tracking_uri).get_model_history("churn") == before
+    assert client.get_version_of("models:/churn@champion").version == "12"

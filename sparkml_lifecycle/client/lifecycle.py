@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle import current, uris
-from sparkml_lifecycle.client.artifacts import Artifacts
+from sparkml_lifecycle.client.artifacts import Artifacts, fetch
+from sparkml_lifecycle.client.models import RegisteredModels
 from sparkml_lifecycle.client.resolve import resolve
 from sparkml_lifecycle.entities import (
     DatasetInput,
@@ -38,8 +39,8 @@ _SHORTEST_PART, _CANDIDATES = 4, 5
 _PART_OF_RUN_ID = re.compile(f"[0-9a-f]{{{_SHORTEST_PART},31}}")
 
 
-class LifecycleClient:
-    """Experiments, runs and artifacts of a lake. Names, arguments and meanings are those of ``MlflowClient``.
+class LifecycleClient(RegisteredModels):
+    """Experiments, runs, artifacts and registered models of a lake. Names, arguments and meanings are those of ``MlflowClient``.
 
     Clients of one lake in one process share what waits in memory, so one reads what the other logged.
 
@@ -514,9 +515,9 @@ class LifecycleClient:
         """The storage at a URI, reached with this lake's options where they fit."""
         return self._store.lake.storage.at(uri)
 
-    def resolve(self, uri: str | Path, destination: str | Path | None = None) -> Path:
+    def resolve(self, uri: str | Path, destination: str | Path | None = None, as_of: datetime | None = None) -> Path:
         """The local path of anything a URI names; see :func:`sparkml_lifecycle.client.resolve`."""
-        return resolve(uri, self, destination)
+        return resolve(uri, self, destination, as_of)
 
     def experiment_named(self, name: str) -> Experiment:
         """An experiment by its name.
@@ -536,6 +537,9 @@ class LifecycleClient:
                 f"There is no experiment {name!r} in the lake {self._uri!r}.{self._store.experiments.nearest(name)}"
             )
         return found
+
+    def _fetched(self, place: str, destination: str | Path | None = None) -> Path:
+        return fetch(self.storage(place), "", destination)
 
     def _to_write(self, run_id: str) -> Artifacts:
         self._store.require_active(run_id)

@@ -1,10 +1,11 @@
-"""The content digest of a model directory: the same after a copy or a download, another when an answer could be."""
+"""Digests of a model directory: of what decides its answers, and of every file."""
 
 import hashlib
 import json
 from pathlib import Path
 
 from sparkml_lifecycle.model import manifest as manifests
+from sparkml_lifecycle.storage import files_below
 
 # Beside the model, these describe or document; none of them changes an answer.
 _BESIDE = {
@@ -14,8 +15,12 @@ _BESIDE = {
 _NO_ANSWER = {"env", "python_version"}
 
 
+# written by whoever loads or downloads a model
+_NOT_SAVED = {"registered_model_meta"}
+
+
 def digest(directory: Path) -> str:
-    """64 hex digits (SHA-256) over the model's files and those parts of ``MLmodel`` that decide its answers."""
+    """The content digest, the same after a copy or a download: 64 hex digits (SHA-256) over the model's files and those parts of ``MLmodel`` that decide its answers."""
     found = manifests.read(directory)
     flavors = {name: {k: v for k, v in entry.items() if k not in _NO_ANSWER} for name, entry in found.flavors.items()}
     content = manifests.to_dict(found)
@@ -26,4 +31,15 @@ def digest(directory: Path) -> str:
         if path.is_file() and name not in _BESIDE and "__pycache__" not in path.parts:
             with path.open("rb") as file:
                 total.update(f"\0{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return total.hexdigest()
+
+
+def digest_of_files(directory: Path) -> str:
+    """64 hex digits (SHA-256) over the names and bytes of all files, but for bytecode and the note of a download."""
+    total = hashlib.sha256()
+    for name, path in files_below(directory):
+        if name in _NOT_SAVED or "__pycache__" in name.split("/"):
+            continue
+        with path.open("rb") as file:
+            total.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
     return total.hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle import package, uris
-from sparkml_lifecycle.client import LifecycleClient, resolve
+from sparkml_lifecycle.client import LifecycleClient, find
 from sparkml_lifecycle.errors import (
     InvalidInput,
     LifecycleError,
@@ -73,10 +73,11 @@ def find_model(conf: JobConf, client: LifecycleClient | None = None) -> Chosen:
         If ``evaluator: fast`` cannot be had for it.
     """
     client = client or LifecycleClient(conf.tracking_uri)
-    directory = resolve(conf.model, client)
+    found = find(conf.model, client)
     consent = Settings.load().allow_code if conf.allow_code is None else conf.allow_code
-    model = package.read(directory, allow_code=consent, evaluator=conf.evaluator)
-    return Chosen(client, model, directory, consent, conf.evaluator)
+    model = package.read(found.path, allow_code=consent, evaluator=conf.evaluator)
+    model.registered = found.registered
+    return Chosen(client, model, found.path, consent, conf.evaluator)
 
 
 def run_job(
@@ -114,7 +115,7 @@ def run_job(
         If the model raises; nothing is committed.
     """
     chosen = chosen or find_model(conf, client)
-    kept = record.begin(chosen.client, conf, chosen.model.digest)
+    kept = record.begin(chosen.client, conf, chosen.model.digest, chosen.model.registered)
     try:
         with watching(spark, conf.job, progress) as watch:
             report = _score(spark, conf, chosen, kept.run_id, watch)

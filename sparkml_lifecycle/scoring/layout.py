@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import SchemaError, did_you_mean
 from sparkml_lifecycle.loaded import PyFuncModel
 from sparkml_lifecycle.scoring.conf import JobConf
@@ -77,7 +76,7 @@ def layout_of(columns: Sequence[str], model: PyFuncModel, conf: JobConf, result:
             f"The columns to keep are there more than once: {', '.join(twice)}; in a table capitals make no difference."
         )
     prediction = f"{conf.prefix}{conf.output}"
-    stamps = {f"{conf.prefix}{name}": value for name, value in _stamps(model, conf).items()}
+    stamps = {f"{conf.prefix}{name}": value for name, value in _stamps(model).items()}
     error = f"{conf.prefix}error" if conf.on_error == "null" else None
     clash = [name for name in (prediction, *stamps, error) if name and name.lower() in {k.lower() for k in kept}]
     if clash:
@@ -110,11 +109,11 @@ def check_appends(have: Sequence[str], new: Sequence[str], target: str) -> None:
         )
 
 
-def _stamps(model: PyFuncModel, conf: JobConf) -> dict[str, Any]:
-    found = uris.parse(conf.model)
+def _stamps(model: PyFuncModel) -> dict[str, Any]:
+    name, version = model.registered or (None, None)
     return {
-        "model_name": found.name if isinstance(found, uris.ModelUri) else None,
-        "model_version": found.selector if isinstance(found, uris.ModelUri) else None,
+        "model_name": name,
+        "model_version": version,
         "model_run_id": model.manifest.run_id,
         "model_digest": model.digest,
         "scored_at": datetime.now(UTC),

@@ -131,14 +131,16 @@ class Record:
         )  # fmt: skip
 
 
-def begin(client: LifecycleClient, conf: JobConf, model_digest: str) -> Record:
+def begin(
+    client: LifecycleClient, conf: JobConf, model_digest: str, registered: tuple[str, str] | None = None
+) -> Record:
     """Begin the record of a job; a lake that cannot be written is told before anything is scored."""
     experiment_id = _experiment_id(client)
     _end_dead_runs(client, experiment_id, conf.job)
     run = client.create_run(
         experiment_id, run_name=conf.job, tags={"sparkml.job": conf.job, process.TAG: process.this()}
     )
-    client.log_batch(run.info.run_id, params=_params(_asked(conf, model_digest)))
+    client.log_batch(run.info.run_id, params=_params(_asked(conf, model_digest, registered)))
     client.flush()
     return Record(client, conf, model_digest, run.info.run_id)
 
@@ -162,8 +164,9 @@ def _end_dead_runs(client: LifecycleClient, experiment_id: str, job: str) -> Non
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _asked(conf: JobConf, model_digest: str) -> dict[str, str]:
+def _asked(conf: JobConf, model_digest: str, registered: tuple[str, str] | None) -> dict[str, str]:
     return {
+        "model_version": "/".join(registered or ()),
         "model": conf.model, "model_digest": model_digest, "source": conf.source.path, "source_format": conf.source.format,
         "target": uris.normalise(conf.target.path), "mode": conf.mode, "batch": conf.batch or "", "where": conf.where or "",
     }  # fmt: skip

@@ -42,7 +42,7 @@ class Experiments:
             If there is one with that name, deleted ones included.
         """
         names.check_experiment_name(name)
-        chosen = _relative(self._lake, open_storage(artifact_location).uri) if artifact_location else None
+        chosen = relative(self._lake, open_storage(artifact_location).uri) if artifact_location else None
         said = [tag_row(self._table.now(), "", key, value) for key, value in tags]
 
         def decide(seen: Snapshot) -> Change[ExperimentRow]:
@@ -204,7 +204,7 @@ def absolute(lake: Lake, location: str) -> str:
     return location if "://" in location or location.startswith("/") else uris.join(lake.uri, location)
 
 
-def _relative(lake: Lake, place: str) -> str:
+def relative(lake: Lake, place: str) -> str:
     """A location as it is stored: relative where it lies in the lake, so that a copy of the lake has artifacts of its own."""
     home, real = uris.real(lake.uri), uris.real(place)
     return real[len(home) :].strip("/") if uris.is_within(real, home) else place

@@ -29,8 +29,26 @@ RUN_ATTRIBUTES = (
     "lifecycle_stage",
 )
 EXPERIMENT_ATTRIBUTES = ("name", "experiment_id", "creation_time", "last_update_time", "lifecycle_stage")
+MODEL_ATTRIBUTES = ("name", "creation_timestamp", "last_updated_timestamp")
+VERSION_ATTRIBUTES = (
+    *MODEL_ATTRIBUTES,
+    "version_number",
+    "run_id",
+    "source_path",
+    "stage",
+    "user_id",
+    "digest",
+)
 DATASET_ATTRIBUTES = ("name", "digest", "context")
-_NUMBERS = ("start_time", "end_time", "creation_time", "last_update_time")
+_NUMBERS = (
+    "start_time",
+    "end_time",
+    "creation_time",
+    "last_update_time",
+    "creation_timestamp",
+    "last_updated_timestamp",
+    "version_number",
+)
 _ALSO_NAMED = {
     "created": "start_time",
     "Created": "start_time",

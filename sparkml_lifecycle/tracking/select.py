@@ -114,9 +114,9 @@ class Selection:
         if part.field.kind == "dataset":
             rows = self._datasets()
             column = rows[{"name": "dataset_name", "digest": "dataset_digest"}.get(part.field.key, part.field.key)]
-            fit = pc.fill_null(_compared(column, part.operator, part.value), False)
+            fit = pc.fill_null(compared(column, part.operator, part.value), False)
             return pc.is_in(self._runs["run_id"], value_set=rows["run_id"].filter(fit).combine_chunks())
-        return _compared(self._values(part.field), part.operator, part.value)
+        return compared(self._values(part.field), part.operator, part.value)
 
     # -- columns, one value for each run -----------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class Selection:
 
         column = self._runs[_COLUMNS.get(field.key, field.key)]
         if field.is_number:
-            return _milliseconds(column.cast(pa.int64()))
+            return in_milliseconds(column.cast(pa.int64()))
         if field.key == "artifact_uri":
             elsewhere = pc.or_(pc.match_substring(column, "://"), pc.starts_with(column, "/"))
             inside = pc.binary_join_element_wise(self._lake.uri.rstrip("/"), column, "/")
@@ -187,7 +187,7 @@ class Selection:
         return table[column].combine_chunks().take(places)
 
 
-def _milliseconds(microseconds: Any) -> Any:
+def in_milliseconds(microseconds: Any) -> Any:
     """Whole milliseconds, cut towards the past also before 1970; floats would not hold them beyond the year 2255."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -196,7 +196,8 @@ def _milliseconds(microseconds: Any) -> Any:
     return pc.subtract(cut, pc.less(microseconds, pc.multiply(cut, 1000)).cast(pa.int64()))
 
 
-def _compared(column: Any, operator: str, value: Any) -> Any:
+def compared(column: Any, operator: str, value: Any) -> Any:
+    """Which values of an Arrow column fit a comparison; null where the value is."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

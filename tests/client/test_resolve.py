@@ -29,7 +29,7 @@ def test_what_is_not_there_is_said(client, run_id, tmp_path):
         resolve(f"runs:/{run_id}/nothing", client)
     with pytest.raises(NotFound, match="no run"):
         resolve(f"runs:/{'0' * 32}/model", client)
-    with pytest.raises(InvalidInput, match="later version"):
+    with pytest.raises(NotFound, match="no registered model 'churn'"):
         resolve("models:/churn@champion", client)
     with pytest.raises(InvalidInput):
         resolve("ftp://host/x")

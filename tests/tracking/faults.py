@@ -6,7 +6,6 @@
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,27 +18,14 @@ from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.tracking.finding import Query
 from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import MetricRow, ParamRow, RunRow, TagRow
+from tests import children
 
-ROOT = Path(__file__).parents[2]
 TABLES = (MetricRow, ParamRow, TagRow, RunRow)
 
 
 def started(what, *arguments):
-    """A process that does one of the things below; it prints ``ready`` first."""
-    command = [sys.executable, "-m", "tests.tracking.faults", what, *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n", process.stderr.read()
-    return process
-
-
-def ended(processes):
-    """What each process printed; it must have ended well."""
-    said = []
-    for process in processes:
-        out, error = process.communicate(timeout=300)
-        assert process.returncode == 0, error[-3000:]
-        said.append(out.split())
-    return said
+    """A process that does one of the things below."""
+    return children.started("tests.tracking.faults", what, *arguments)
 
 
 def killed_writers(uri, rounds):
@@ -173,10 +159,10 @@ def purged_side_by_side(uri, rounds, writers=1):
         busy = [started("points", uri, run_id, "w", 2) for run_id in writing]
         go.touch()
         # three points, a parameter, two tags and the run; summaries come on top
-        assert all(int(words[-1]) >= 7 for words in ended(purges))
+        assert all(int(words[-1]) >= 7 for words in children.ended(purges))
         for run_id in pair:
             del wanted[run_id]
-        counts = [int(words[-1]) for words in ended(busy)]
+        counts = [int(words[-1]) for words in children.ended(busy)]
         fresh = LifecycleClient(uri)
         for run_id, count in zip(writing, counts, strict=True):
             steps = [point.step for point in fresh.get_metric_history(run_id, "w")]
@@ -203,8 +189,8 @@ def crowd(uri, seconds, compactors=4, writers=4, runs=None, upkeep="compact-for"
     before = {row_type: version(uri, row_type) for row_type in TABLES}
     writing = [started("points", uri, shared[i % len(shared)], f"w{i}", seconds) for i in range(writers)]
     compacting = [started(upkeep, uri, seconds) for _ in range(compactors)]
-    counts = [int(words[-1]) for words in ended(writing)]
-    ended(compacting)
+    counts = [int(words[-1]) for words in children.ended(writing)]
+    children.ended(compacting)
     fresh = TrackingStore(Lake(uri))
     for i, count in enumerate(counts):
         steps = [point.step for point in fresh.metric_history(shared[i % len(shared)], f"w{i}")]
