@@ -1,0 +1,143 @@
+"""What is required of a version, as text: ``metrics.mae <= champion.mae * 1.01``; sqlglot reads it, and little of SQL is taken."""
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sparkml_lifecycle.errors import InvalidInput
+
+Value = float | str | None
+_EXAMPLE = "metrics.mae <= champion.mae * 1.01"
+
+
+@dataclass(frozen=True)
+class Name:
+    """A value by its name: ``champion.mae`` is ``Name("champion", "mae")``."""
+
+    source: str
+    key: str
+
+
+class Absent(Exception):
+    """A value that a requirement names and that is not there; ``holds`` says what follows."""
+
+    def __init__(self, said: str, holds: bool) -> None:
+        super().__init__(said)
+        self.holds = holds
+
+
+class Requirement:
+    """One requirement.
+
+    Parameters
+    ----------
+    text : str
+        Comparisons of numbers, texts and names with ``+ - * /``, AND, OR, NOT and parentheses. Odd keys stand in backticks.
+
+    Raises
+    ------
+    InvalidInput
+        If it cannot be read or has something else in it.
+    """
+
+    def __init__(self, text: str) -> None:
+        import sqlglot
+        from sqlglot.errors import SqlglotError
+
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidInput(f"A requirement is a text such as {_EXAMPLE!r}, found {text!r}.")
+        self.text = text.strip()
+        try:
+            self._tree = sqlglot.parse_one(self.text, read="spark")
+        except SqlglotError as error:
+            said = str(error).splitlines()[0].split(". Line")[0]
+            raise InvalidInput(
+                f"The requirement {self.text!r} cannot be read ({said}). An example: {_EXAMPLE!r}."
+            ) from None
+        self._check(self._tree)
+        if not isinstance(self._tree, _truths()):
+            raise InvalidInput(f"The requirement {self.text!r} compares nothing. An example: {_EXAMPLE!r}.")
+
+    def names(self) -> Iterator[Name]:
+        """The values it needs."""
+        from sqlglot import exp
+
+        for column in self._tree.find_all(exp.Column):
+            yield _name(column)
+
+    def holds(self, value: Callable[[Name], Value]) -> tuple[bool, str]:
+        """Whether it holds, and what was found, as a person reads it; ``value`` gives what a name means or raises :class:`Absent`."""
+        try:
+            return bool(self._of(self._tree, value)), self._shown(value)
+        except Absent as missing:
+            return missing.holds, str(missing)
+        except (TypeError, ZeroDivisionError) as error:
+            return False, f"{self._shown(value)}: {error}"
+
+    def _of(self, node: Any, value: Callable[[Name], Value]) -> Any:
+        from sqlglot import exp
+
+        if isinstance(node, exp.Column):
+            return value(_name(node))
+        if isinstance(node, exp.Literal):
+            return node.this if node.is_string else float(node.this)
+        if isinstance(node, exp.Paren):
+            return self._of(node.this, value)
+        if isinstance(node, exp.Neg):
+            return -self._of(node.this, value)
+        if isinstance(node, exp.Not):
+            return not self._of(node.this, value)
+        left = self._of(node.this, value)
+        if isinstance(node, exp.And):
+            return bool(left) and bool(self._of(node.expression, value))
+        if isinstance(node, exp.Or):
+            return bool(left) or bool(self._of(node.expression, value))
+        return _operators()[type(node)](left, self._of(node.expression, value))
+
+    def _shown(self, value: Callable[[Name], Value]) -> str:
+        found = {f"{name.source}.{name.key}": value(name) for name in self.names()}
+        return ", ".join(f"{name} = {shown(one)}" for name, one in found.items())
+
+    def _check(self, tree: Any) -> None:
+        from sqlglot import exp
+
+        allowed = (*_truths(), *_operators(), exp.Column, exp.Identifier, exp.Literal, exp.Paren, exp.Neg)
+        for node in tree.walk():
+            if not isinstance(node, allowed):
+                raise InvalidInput(
+                    f"The requirement {self.text!r} holds {node.sql()!r}. Allowed: names such as metrics.mae, params.depth, tags.team, "
+                    f"champion.mae, numbers, 'texts', comparisons, + - * /, AND, OR, NOT and parentheses."
+                )
+            if isinstance(node, exp.Column) and len(node.parts) < 2:
+                raise InvalidInput(
+                    f"The requirement {self.text!r} names {node.sql()!r}: say what it is of, such as metrics.{node.name} or champion.{node.name}."
+                )
+
+
+def shown(value: Value) -> str:
+    """A value in six digits."""
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else f"{value:.6g}"
+    return "nothing" if value is None else repr(value)
+
+
+def _name(column: Any) -> Name:
+    source, *key = (part.name for part in column.parts)
+    return Name(source, ".".join(key))
+
+
+def _truths() -> tuple[Any, ...]:
+    from sqlglot import exp
+
+    return (exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Paren)
+
+
+def _operators() -> dict[Any, Callable[[Any, Any], Any]]:
+    from sqlglot import exp
+
+    return {
+        exp.EQ: operator.eq, exp.NEQ: operator.ne, exp.LT: operator.lt, exp.LTE: operator.le, exp.GT: operator.gt,
+        exp.GTE: operator.ge, exp.Add: operator.add, exp.Sub: operator.sub, exp.Mul: operator.mul, exp.Div: operator.truediv,
+    }  # fmt: skip

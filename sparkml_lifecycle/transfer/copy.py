@@ -1,0 +1,147 @@
+"""A version from one lake to another, with its run and history, held against its digest."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.entities import ModelChange, ModelVersion
+from sparkml_lifecycle.errors import IntegrityError, InvalidInput
+from sparkml_lifecycle.lake import Row, Where
+from sparkml_lifecycle.model import digest
+from sparkml_lifecycle.registry.store import Draft, Files
+from sparkml_lifecycle.registry.tables import What
+from sparkml_lifecycle.tracking.tables import InputRow, MetricRow, ParamRow, TagRow
+from sparkml_lifecycle.transfer import runs
+
+_LOGGED: tuple[tuple[type[Row], str], ...] = (
+    (ParamRow, "run_id"), (TagRow, "owner"), (InputRow, "run_id"), (MetricRow, "run_id"),
+)  # fmt: skip
+
+
+def copy_version(
+    source: LifecycleClient,
+    name: str,
+    version: str | int,
+    target: LifecycleClient,
+    new_name: str | None = None,
+    with_artifacts: bool = False,
+) -> ModelVersion:
+    """Copy a version to another lake; its stage and aliases are the other lake's to give.
+
+    Parameters
+    ----------
+    source : LifecycleClient
+    name : str
+    version : str
+    target : LifecycleClient
+        Of another lake.
+    new_name : str, optional
+        The model's name there; the same where it is not given.
+    with_artifacts : bool
+        Copy the other artifacts of its run too.
+
+    Returns
+    -------
+    ModelVersion
+        In the other lake. Copied again, it is the one that is there.
+
+    Raises
+    ------
+    IntegrityError
+        If its files are not those that were registered, here or after the copy.
+    """
+    if uris.real(source.tracking_uri) == uris.real(target.tracking_uri):
+        raise InvalidInput(
+            "The two lakes are one. Within a lake a version is copied by client.copy_model_version, and no file is copied then."
+        )
+    one = source.get_model_version(name, version)
+    origin = f"{source.tracking_uri} models:/{one.name}/{one.version}"
+    wanted = new_name or name
+    for known in target.search_model_versions(f"name = {_quoted(wanted)} and digest = '{one.digest}'"):
+        if known.copied_from == origin:
+            return known
+    directory = source.fetch_version(one)
+    place, run_id = _placed(source, target, one, directory, with_artifacts)
+    _check(target, place, one)
+    files = Files(place, one.digest, one.model_digest, run_id, one.run_link or None, origin)
+    told = source.get_model_history(name, one.version)
+    past = [
+        Draft(What.ORIGIN, change.after, key=str(number), details=_told(change, source))
+        for number, change in enumerate(told)
+    ]
+    fields = [Draft(What.FIELD, text, key=key) for key, text in source.get_model_fields(name, one.version).items()]
+    return target.registry.create_version(
+        wanted, files, one.tags.items(), one.description, new=True, beside=[*past, *fields]
+    )
+
+
+def _placed(
+    source: LifecycleClient, target: LifecycleClient, one: ModelVersion, directory: Path, with_artifacts: bool
+) -> tuple[str, str | None]:
+    """Where the files of a version lie in the other lake, and their run."""
+    row = runs.find(source, one.run_id) if one.run_id else None
+    if row is None:
+        place = uris.join(target.tracking_uri, "models", one.digest)
+        target.storage(place).upload(directory, "")
+        return place, None
+    home = source.store.absolute(row.location)
+    inside = (
+        uris.real(one.source)[len(uris.real(home)) :].strip("/")
+        if uris.is_within(uris.real(one.source), uris.real(home))
+        else ""
+    )
+    logged: runs.Rows = {
+        row_type: (column, _rows(source, row_type, column, row.run_id)) for row_type, column in _LOGGED
+    }
+    below = inside or f"models/{one.digest}"
+
+    def files(place: str) -> None:
+        if with_artifacts:
+            target.storage(place).upload(source.resolve(home), "")
+        target.storage(place).upload(directory, below)
+
+    name = source.get_experiment(row.experiment_id).name
+    there = runs.put(target, row, runs.experiment(target, name), logged, files)
+    return uris.join(target.store.absolute(there.location), below), row.run_id
+
+
+def _rows(client: LifecycleClient, row_type: type[Row], column: str, run_id: str) -> list[Any]:
+    table = client.lake.table(row_type)
+    where = Where({column: [run_id]})
+    if row_type.KEEP == "every":
+        from sparkml_lifecycle.lake.rows import from_arrow
+
+        return from_arrow(row_type, table.rows(where))
+    return table.latest(where)
+
+
+def _check(target: LifecycleClient, place: str, one: ModelVersion) -> None:
+    found = digest.digest_of_files(target.resolve(place))
+    if found != one.digest:
+        raise IntegrityError(
+            f"What arrived at {place!r} has the digest {found[:12]}…, and version {one.version} of the model {one.name!r} "
+            f"{one.digest[:12]}…: something else lies there. Nothing was registered."
+        )
+
+
+def _told(change: ModelChange, source: LifecycleClient) -> dict[str, Any]:
+    """An entry of the history as it is kept in the other lake."""
+    return {
+        "lake": source.tracking_uri,
+        "at": datetime.fromtimestamp(change.timestamp / 1000, UTC).isoformat(),
+        "by": change.user_id,
+        "name": change.name,
+        "version": change.version,
+        "what": change.what,
+        "key": change.key,
+        "before": change.before,
+        "after": change.after,
+        "comment": change.comment,
+        "details": dict(change.details),
+    }
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

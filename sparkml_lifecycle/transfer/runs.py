@@ -1,0 +1,68 @@
+"""A run that comes from elsewhere: its rows are written once, whatever was killed on the way."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sparkml_lifecycle import uris
+from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.entities import LifecycleStage
+from sparkml_lifecycle.errors import AlreadyExists
+from sparkml_lifecycle.lake import Row, Where
+from sparkml_lifecycle.tracking.tables import RunRow
+
+Rows = dict[type[Row], tuple[str, list[Any]]]
+
+
+def find(client: LifecycleClient, run_id: str) -> RunRow | None:
+    """A run's row in a lake, at once: no other process is waited for."""
+    client.flush()
+    found = client.lake.table(RunRow).latest(Where({"run_id": [run_id]}))
+    return found[0] if found else None
+
+
+def experiment(client: LifecycleClient, name: str) -> str:
+    """The id of an experiment by its name, made where it is not there."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    try:
+        return client.create_experiment(name)
+    except AlreadyExists:
+        return client.experiment_named(name).experiment_id
+
+
+def put(client: LifecycleClient, row: RunRow, experiment_id: str, logged: Rows, files: Callable[[str], None]) -> RunRow:
+    """Write a run of elsewhere into a lake, its own row last; a run that is there is left as it is.
+
+    Parameters
+    ----------
+    client : LifecycleClient
+        Of the lake that gets it.
+    row : RunRow
+    experiment_id : str
+        In that lake.
+    logged : dict
+        Of each table the column that holds the run's id, and the rows.
+    files : callable
+        Puts the run's files below a URI.
+    """
+    store = client.store
+    place = store.experiments.row(experiment_id).location
+    mine = replace(row, experiment_id=experiment_id, location=uris.join(place, row.run_id, "artifacts"))
+    files(store.absolute(mine.location))
+    there = find(client, row.run_id)
+    if there is not None and there.lifecycle_stage != LifecycleStage.REMOVED:
+        return there
+    for row_type, (column, rows) in logged.items():
+        table = client.lake.table(row_type)
+        # of metrics every row counts, so one that was killed half way must not write them again
+        if rows and not table.rows(Where({column: [row.run_id]}), [column]).num_rows:
+            table.append(_fresh(rows))
+    client.lake.table(RunRow).append(_fresh([mine]))
+    store.forget(row.run_id)
+    return mine
+
+
+def _fresh(rows: Sequence[Any]) -> list[Any]:
+    return [replace(row, by="", writer="", seq=0) for row in rows]

@@ -1,0 +1,1 @@
+from tests.registry.conftest import client, somebody, source  # noqa: F401

@@ -1,0 +1,120 @@
+"""Versions from one lake to another and back, with their runs and histories."""
+
+import pytest
+
+import sparkml_lifecycle as ml
+from sparkml_lifecycle import pyfunc, transfer
+from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.errors import IntegrityError, InvalidInput, NotFound
+from tests.registry.models import FRAME, log_mean
+
+
+@pytest.fixture
+def production(tmp_path):
+    client = LifecycleClient(tmp_path / "production lake")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def logged(client):
+    """A version with a run, a tag, a stage and a field of its card; gives the run's id."""
+    _, run_id = log_mean(client, 2.0, "flights", {"mae": 3.0}.items(), registered_model_name="churn")
+    client.log_metric(run_id, "mae", 2.5, step=1)
+    client.log_text(run_id, "a note", "notes/n.txt")
+    client.set_model_version_tag("churn", 1, "k", "v")
+    client.update_model_version("churn", 1, "the first")
+    client.set_model_field("churn", "owner", "CRM")
+    client.transition_model_version_stage("churn", 1, "Staging", comment="try it")
+    client.flush()
+    return run_id
+
+
+def test_a_copy_has_its_run_its_history_and_its_digest(client, production, logged):
+    made = transfer.copy_version(client, "churn", 1, production)
+    original = client.get_model_version("churn", 1)
+    assert (made.digest, made.model_digest, made.run_id) == (original.digest, original.model_digest, logged)
+    assert (made.tags, made.description, made.current_stage) == ({"k": "v"}, "the first", "None")
+    assert made.copied_from == f"{client.tracking_uri} models:/churn/1"
+    assert made.source.startswith(production.tracking_uri)
+    assert production.get_model_fields("churn", 1) == {"owner": "CRM"}
+    run, before = production.get_run(logged), client.get_run(logged)
+    assert (run.data.metrics, run.data.params, run.data.tags) == (
+        before.data.metrics,
+        before.data.params,
+        before.data.tags,
+    )
+    assert [point.value for point in production.get_metric_history(logged, "mae")] == [3.0, 2.5]
+    assert production.get_experiment(run.info.experiment_id).name == "flights"
+    told = production.get_model_history("churn", 1)
+    past = [(one.what, one.after, one.comment) for one in told if one.via == f"copy of {client.tracking_uri}"]
+    assert past == [
+        ("version", "READY", ""), ("tag", "v", ""), ("description", "the first", ""), ("stage", "Staging", "try it"),
+    ]  # fmt: skip
+    assert [one.via for one in told] == sorted([one.via for one in told], key=lambda via: via == "lake")
+    ml.set_tracking_uri(production.tracking_uri)
+    assert pyfunc.load_model("models:/churn/1").predict(FRAME).tolist() == [2.0, 2.0]
+    with pytest.raises(NotFound):
+        ml.artifacts.load_text(f"runs:/{logged}/notes/n.txt")
+    # a deleted development lake takes nothing from production
+    import shutil
+
+    shutil.rmtree(client.tracking_uri)
+    production.verify_model_version("churn", 1)
+
+
+def test_copied_again_it_is_the_one_that_is_there(client, production, logged):
+    first = transfer.copy_version(client, "churn", 1, production, with_artifacts=True)
+    assert transfer.copy_version(client, "churn", 1, production) == first
+    assert [point.value for point in production.get_metric_history(logged, "mae")] == [3.0, 2.5]
+    ml.set_tracking_uri(production.tracking_uri)
+    assert ml.artifacts.load_text(f"runs:/{logged}/notes/n.txt") == "a note"
+    assert transfer.copy_version(client, "churn", 1, production, "other").name == "other"
+
+
+def test_and_back(client, production, logged):
+    transfer.copy_version(client, "churn", 1, production)
+    production.transition_model_version_stage("churn", 1, "Production", comment="live")
+    back = transfer.copy_version(production, "churn", 1, client)
+    assert (back.version, back.run_id) == ("2", logged)
+    told = [(one.what, one.after) for one in client.get_model_history("churn", 2) if one.via.startswith("copy of")]
+    assert ("stage", "Staging") in told
+    assert ("stage", "Production") in told
+
+
+def test_a_version_without_a_run_is_copied_by_its_digest(client, production, source):
+    client.register_model(source, "churn")
+    made = transfer.copy_version(client, "churn", 1, production, "renamed")
+    assert (made.run_id, made.name) == (None, "renamed")
+    assert made.source == f"{production.tracking_uri}/models/{made.digest}"
+    production.verify_model_version("renamed", 1)
+
+
+def test_a_changed_model_is_not_copied(client, production, source):
+    client.register_model(source, "churn")
+    (source / "more").write_text("x")
+    with pytest.raises(IntegrityError, match="is not what was registered"):
+        transfer.copy_version(client, "churn", 1, production)
+    assert production.search_registered_models() == []
+
+
+def test_one_that_was_killed_on_the_way_is_finished(client, production, logged, monkeypatch):
+    from sparkml_lifecycle.registry.store import Registry
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "create_version", killed)
+        with pytest.raises(KeyboardInterrupt):
+            transfer.copy_version(client, "churn", 1, production)
+    assert production.search_registered_models() == []
+    assert transfer.copy_version(client, "churn", 1, production).version == "1"
+    assert [point.value for point in production.get_metric_history(logged, "mae")] == [3.0, 2.5]
+
+
+def test_within_one_lake_it_is_another_call(client, source, tmp_path):
+    client.register_model(source, "churn")
+    (tmp_path / "link").symlink_to(client.tracking_uri)
+    with pytest.raises(InvalidInput, match="copy_model_version"):
+        transfer.copy_version(client, "churn", 1, LifecycleClient(tmp_path / "link"))
