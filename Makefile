@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help env demo test soak lint format constraints bench-udf bench-tracking bench-scoring bench-evaluators clean
+.PHONY: help env demo test soak lint format constraints bench-udf bench-tracking bench-registry bench-scoring bench-evaluators clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -40,6 +40,9 @@ bench-udf: java env  ## rows a second of spark_udf for each flavor, MLflow's bes
 
 bench-tracking: env  ## tracking beside MLflow with SQLite, some ten minutes
 	@$(BIN)/python -m tests.bench.tracking
+
+bench-registry: env  ## the model registry beside MLflow with SQLite
+	@$(BIN)/python -m tests.bench.registry
 
 bench-scoring: java env  ## scoring jobs table to table beside MLflow, Spark by hand, DuckDB, Polars and the limit
 	@$(BIN)/python -m tests.bench.scoring

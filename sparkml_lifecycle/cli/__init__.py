@@ -50,7 +50,7 @@ def app() -> Any:
         raise MissingLibrary(
             "The command line needs typer and rich, which are not installed: pip install 'sparkml-lifecycle[cli]'."
         ) from error
-    from sparkml_lifecycle.cli import experiments, runs
+    from sparkml_lifecycle.cli import experiments, models, runs
     from sparkml_lifecycle.cli.demo import demo
     from sparkml_lifecycle.cli.doctor import doctor
     from sparkml_lifecycle.cli.maintain import gc, maintain
@@ -77,4 +77,5 @@ def app() -> Any:
     made.command()(gc)
     made.add_typer(experiments.commands, name="experiments")
     made.add_typer(runs.commands, name="runs")
+    made.add_typer(models.commands, name="models")
     return made

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle.cli import flights, terminal
-from sparkml_lifecycle.errors import MissingLibrary, NotFound, ScoringError
+from sparkml_lifecycle import promotion
+from sparkml_lifecycle.cli import flights, models, terminal
+from sparkml_lifecycle.entities import ModelVersion
+from sparkml_lifecycle.errors import MissingLibrary, NotAllowed, NotFound, ScoringError
 from sparkml_lifecycle.spark import check_installed, delta_jars, fetch_delta_jars, get_spark, submit_arguments
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ EVALUATORS = {
     "trees": "circuits of its trees, verified against its framework",
     "linear": "sums of its columns, verified against its framework",
 }
+MODEL = "flight-delay"
+CHAMPION = f"models:/{MODEL}@champion"
+# taking each flight to arrive as late as it left is 13.69 minutes off
+REQUIRED = ("metrics.mae <= 13.5", "metrics.mae <= champion.mae")
 TAG = "sparkml.demo"
 VERSION = "2"
 _NEEDED = {
@@ -71,15 +77,16 @@ def demo() -> None:
     best = runs.iloc[0]
     paths = {training.name: training.artifact_path for training in flights.TRAININGS}
     uri = f"runs:/{best['run_id']}/{paths[best['tags.mlflow.runName']]}"
-    scoring = last_scoring(uri)
+    champion = put_into_production(console, uri, best["run_id"])
+    scoring = last_scoring(champion)
     if scoring is not None:
-        terminal.tick(console, f"all flights are scored with {uri} already")
+        terminal.tick(console, f"all flights are scored with {CHAMPION} already")
     else:
-        scoring = score(console, uri)
-    sample = compare(console, uri)
+        scoring = score(console, champion)
+    sample = compare(console)
     show_flights(console, sample)
-    show_places(console, uri, best["artifact_uri"], scoring)
-    show_next(console, uri)
+    show_places(console, champion, scoring)
+    show_next(console)
     console.print(f"\n{time.perf_counter() - began:.0f} seconds in all", style="dim")
 
 
@@ -147,8 +154,34 @@ def show_runs(console: "Console", runs: Any) -> None:
     console.print(table)
 
 
-def last_scoring(uri: str) -> Scoring | None:
-    """The job that wrote the predictions as they lie there, if it used this model."""
+def put_into_production(console: "Console", uri: str, run_id: str) -> ModelVersion:
+    """Register the best model, and let it through a gate to where the job takes its model from.
+
+    Raises
+    ------
+    NotAllowed
+        If it does not pass.
+    """
+    client = ml.LifecycleClient()
+    known = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+    if known and "champion" in known[0].aliases:
+        terminal.tick(console, f"{CHAMPION} is version {known[0].version} already")
+        return known[0]
+    version = known[0] if known else client.register_model(uri, MODEL)
+    terminal.tick(console, f"registered {uri} as version {version.version} of {MODEL}, digest {version.digest[:12]}")
+    verdict = promotion.promote(
+        client, MODEL, version.version, ["Production", "@champion"], REQUIRED, check_signature=True, check_load=True,
+        comment="the best of the demo",
+    )  # fmt: skip
+    console.print(models.gate_table(verdict))
+    if not verdict.passed:
+        raise NotAllowed(f"Version {version.version} of {MODEL} did not pass its gate: sparkml models history {MODEL}.")
+    terminal.tick(console, f"version {version.version} is in Production and {CHAMPION} now")
+    return client.get_model_version(MODEL, version.version)
+
+
+def last_scoring(champion: ModelVersion) -> Scoring | None:
+    """The job that wrote the predictions as they lie there, if it used this version."""
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(str(PREDICTIONS)) or ml.get_experiment_by_name("scoring") is None:
@@ -156,7 +189,8 @@ def last_scoring(uri: str) -> Scoring | None:
     now = DeltaTable(str(PREDICTIONS)).version()
     found = ml.search_runs(
         experiment_names=["scoring"],
-        filter_string=f"params.model = '{uri}' AND params.target_version = '{now}' AND attributes.status = 'FINISHED'",
+        filter_string=f"params.model_version = '{MODEL}/{champion.version}' AND params.target_version = '{now}' "
+        "AND attributes.status = 'FINISHED'",
         order_by=["attributes.start_time DESC"],
     )
     if not len(found):
@@ -166,28 +200,28 @@ def last_scoring(uri: str) -> Scoring | None:
     return Scoring(*numbers, run["params.target_version"], str(run.get("params.evaluator", "native")))
 
 
-def score(console: "Console", uri: str) -> Scoring:
-    """Score all flights by a real spark-submit of the job."""
+def score(console: "Console", champion: ModelVersion) -> Scoring:
+    """Score all flights with the champion, by a real spark-submit of the job."""
     submit = str(Path(sys.executable).with_name("spark-submit"))
-    command = [submit, *submit_arguments(), str(JOB), "--config", str(CONF), "--set", f"model={uri}"]
+    command = [submit, *submit_arguments(), str(JOB), "--config", str(CONF)]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     with terminal.step(console, f"spark-submit {JOB} --config {CONF}") as say:
         done = subprocess.run(
             command, capture_output=True, text=True, env=environment, check=False, stdin=subprocess.DEVNULL
         )
-        scoring = last_scoring(uri) if done.returncode == 0 else None
+        scoring = last_scoring(champion) if done.returncode == 0 else None
         if scoring is None:
             said = (done.stderr.strip() or done.stdout.strip())[-2000:]
             raise ScoringError(f"spark-submit ended with exit code {done.returncode}: {said}")
         rate = f"{scoring.rows / scoring.seconds:,.0f} rows a second"
         say(
-            f"spark-submit {JOB}: {scoring.rows:,} flights in {scoring.seconds:.0f} s, {rate} with Spark's warm-up in it, "
+            f"spark-submit {JOB}: {scoring.rows:,} flights with {CHAMPION} in {scoring.seconds:.0f} s, {rate} with Spark's warm-up in it, "
             f"by {EVALUATORS.get(scoring.evaluator, scoring.evaluator)}"
         )
     return scoring
 
 
-def compare(console: "Console", uri: str) -> Any:
+def compare(console: "Console") -> Any:
     """Read the predictions with Spark and with delta-rs, and hold a sample against the model's own predict.
 
     Returns
@@ -221,7 +255,7 @@ def compare(console: "Console", uri: str) -> Any:
                 f"where f.month = 12 order by f.flight_id % 7919, f.flight_id limit {_SAMPLE}"
             ).read_all()
         )
-        own = ml.pyfunc.load_model(uri, evaluator="native").predict_columns(sample).column(0).to_numpy()
+        own = ml.pyfunc.load_model(CHAMPION, evaluator="native").predict_columns(sample).column(0).to_numpy()
         apart = float(np.abs(own - sample["prediction"].to_numpy()).max())
         say(
             f"Spark and delta-rs read the same {by_spark['rows']:,} rows; {sample.num_rows:,} compared with the "
@@ -254,20 +288,21 @@ def show_flights(console: "Console", sample: Any) -> None:
     console.print(table)
 
 
-def show_places(console: "Console", uri: str, artifacts: str, scoring: Scoring) -> None:
+def show_places(console: "Console", champion: ModelVersion, scoring: Scoring) -> None:
     """Where everything lies."""
     table = terminal.table("Where it lies", "what", "where")
     terminal.row(table, "runs, params, metrics, tags", f"{LAKE}/, one Delta table each")
-    terminal.row(table, "the best model", uri)
-    terminal.row(table, "its files and plots", artifacts)
+    terminal.row(table, "the model in production", f"{CHAMPION}, which is version {champion.version}")
+    terminal.row(table, "its files", champion.source)
     terminal.row(table, "flights and weather", f"{FLIGHTS}, Delta")
     said = f"{PREDICTIONS}, Delta version {scoring.version}: {scoring.rows:,} rows"
     terminal.row(table, "predictions", said)
     console.print(table)
 
 
-def show_next(console: "Console", uri: str) -> None:
-    """Three commands to try."""
+def show_next(console: "Console") -> None:
+    """Four commands to try."""
+    sparkml = Path(sys.executable).with_name("sparkml")
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     runs = "import sparkml_lifecycle as ml; print(ml.search_runs(experiment_names=['ATTRI_PRO'], filter_string='metrics.mae < 15').T.to_string())"
     late = (
@@ -275,13 +310,15 @@ def show_next(console: "Console", uri: str) -> None:
         "'select carrier, avg(prediction) as late from p group by carrier order by late desc limit 5').read_all())"
     )
     console.print("\nTo try next", style="bold")
-    for what, arguments in (
-        ("the runs as a pandas frame", f'-c "{runs}"'),
-        ("the five carriers that are predicted to be latest, by SQL without Spark", f'-c "{late}"'),
+    shell = os.path.relpath(sparkml) if sparkml.is_relative_to(Path.cwd()) else str(sparkml)
+    for what, command in (
+        ("the runs as a pandas frame", f'{python} -c "{runs}"'),
+        ("the five carriers that are predicted to be latest, by SQL without Spark", f'{python} -c "{late}"'),
+        ("who put what into production, when and why", f"{shell} models history {MODEL}"),
         (
             "another job: only the flights to Los Angeles",
-            f"{JOB} --config {CONF} --set model={uri} --set \"where=dest = 'LAX'\" --set target.path=demo-data/los_angeles",
+            f"{python} {JOB} --config {CONF} --set \"where=dest = 'LAX'\" --set target.path=demo-data/los_angeles",
         ),
     ):
         console.print(f"  # {what}", style="dim")
-        console.print(f"  {python} {arguments}", soft_wrap=True, markup=False)
+        console.print(f"  {command}", soft_wrap=True, markup=False)

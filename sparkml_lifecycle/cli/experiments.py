@@ -99,7 +99,7 @@ def create(
     as_json: named.JsonOption = False,
 ) -> None:
     """Make an experiment; the first one makes the lake too."""
-    tags = dict(_tag(one) for one in tag or ())
+    tags = dict(tag_of(one) for one in tag or ())
     client = named.client(lake, new=True)
     experiment_id = client.create_experiment(name, artifact_location, tags)
     _done(
@@ -217,7 +217,8 @@ def _document(one: Experiment, runs: Runs) -> dict[str, Any]:
     }
 
 
-def _tag(text: str) -> tuple[str, str]:
+def tag_of(text: str) -> tuple[str, str]:
+    """The key and value of ``team=crm``."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise typer.BadParameter(f"{text!r} is no tag; write --tag team=crm.")

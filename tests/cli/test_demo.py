@@ -34,11 +34,19 @@ def test_the_demo_trains_scores_and_does_not_start_over(tmp_path):
     )
     assert "rows a second with Spark's warm-up in it, by circuits of its trees" in first
     assert first.count(" 2013-12-") == 10
+    assert "registered runs:/" in first
+    assert "version 1 is in Production and models:/flight-delay@champion now" in first
     runs, carriers = (
         subprocess.run(line.strip(), shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
         for line in first.splitlines()
         if ' -c "' in line
     )
+    [history] = (
+        subprocess.run(line.strip(), shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for line in first.splitlines()
+        if " models history " in line
+    )
+    assert "the best of the demo" in history
     # every run's column and every carrier asked for, none cut by dots
     assert {"sklearn", "xgboost", "h2o"} <= set(runs.split())
     assert "..." not in runs + carriers
@@ -49,7 +57,12 @@ def test_the_demo_trains_scores_and_does_not_start_over(tmp_path):
     assert (runs["metrics.mae"] < 13.5).all()
     assert DeltaTable(str(tmp_path / "demo-data" / "flight_predictions")).count() == 336_776
 
+    scored = DeltaTable(str(tmp_path / "demo-data" / "flight_predictions")).to_pyarrow_dataset()
+    names = scored.head(1, columns=["model_name", "model_version"]).to_pylist()
+    assert names == [{"model_name": "flight-delay", "model_version": "1"}]
+
     second = demo()
+    assert "models:/flight-delay@champion is version 1 already" in second
     assert second.count("is trained already") == 3
     assert "are scored with" in second
     assert "joining" not in second
