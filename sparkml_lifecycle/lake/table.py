@@ -29,6 +29,8 @@ _REOPEN_EVERY = 50
 _COMPACT_AT = 50
 _COMMIT_RETRIES = 100
 _ATTEMPTS = 12
+# how often a claim may lose to another one: eight processes that claim one name without a pause need some forty
+_TURNS = 400
 _OPENINGS = 5
 _ERASER = "eraser"
 LAKE_FILE = "lake.json"
@@ -421,12 +423,15 @@ class Table(Generic[R]):
                     raise
                 # whatever it says, the rows may be there: reopen, and `once` looks before it writes again
                 self._handle = self._tail = None
-                if attempt == _ATTEMPTS - 1 or (attempt >= 3 and not _contention(error)):
+                lost = _lost(error)
+                if attempt == (_TURNS if lost else _ATTEMPTS) - 1 or (attempt >= 3 and not _contention(error)):
                     if isinstance(error, StorageError):
                         raise
                     shown = f"{type(error).__name__}: {said(error)}"
                     raise StorageError(f"Cannot write to the table {self.storage.uri!r}: {shown}") from None
-                time.sleep(random.uniform(0.2, 1.0) * min(2.0, 0.02 * 2**attempt))
+                # who waits long after having lost to a rival would lose for ever to one that goes on at once
+                longest = 0.2 if lost else 2.0
+                time.sleep(random.uniform(0.2, 1.0) * min(longest, 0.02 * 2 ** min(attempt, 10)))
             attempt += 1
 
     def _look(self) -> None:
@@ -564,6 +569,11 @@ def _identity(path: Path | None, times: bool) -> Any:
     except OSError:
         return None
     return found and (found.st_ino, found.st_ctime_ns if times else 0)
+
+
+def _lost(error: Exception) -> bool:
+    """Whether somebody else claimed the same thing first."""
+    return "Concurrent transaction failed" in str(error)
 
 
 def _contention(error: Exception) -> bool:
