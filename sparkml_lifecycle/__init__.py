@@ -14,15 +14,18 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "artifacts",
+    "card",
     "client",
     "data",
     "entities",
     "errors",
     "exceptions",
     "models",
+    "promotion",
     "pyfunc",
     "scoring",
     "tracking",
+    "transfer",
 )
 _CLIENT = ("LifecycleClient", "MlflowClient")
 _FLUENT = (

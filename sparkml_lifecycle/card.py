@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle.client import LifecycleClient
-from sparkml_lifecycle.entities import Metric, MetricSummary, ModelChange, ModelVersion, Run
+from sparkml_lifecycle.entities import Metric, MetricSummary, ModelChange, ModelVersion, RegisteredModel, Run
 from sparkml_lifecycle.errors import IntegrityError, InvalidInput, NotFound
 from sparkml_lifecycle.model import manifest
 from sparkml_lifecycle.model.manifest import Manifest
@@ -90,7 +90,7 @@ def card_of(client: LifecycleClient, version: ModelVersion, folder: str) -> Card
     drawn = [list(points) for points in series.values() if len({point.step for point in points}) > 1]
     plots = _named([points[0].key for points in drawn], drawn)
     parts = [
-        _head(version),
+        _head(version, client.get_registered_model(version.name)),
         _fields(client, version),
         _loading(version, found),
         _signature(found, problem),
@@ -117,15 +117,16 @@ def _manifest_of(client: LifecycleClient, version: ModelVersion) -> tuple[Manife
         return None, str(error)
 
 
-def _head(version: ModelVersion) -> str:
+def _head(version: ModelVersion, model: RegisteredModel) -> str:
     rows = [
+        ("the model", model.description or None),
         ("stage", version.current_stage),
         ("aliases", ", ".join(f"@{alias}" for alias in version.aliases) or None),
         ("registered", f"{_moment(version.creation_timestamp)} by {version.user_id}"),
         ("run", version.run_id),
         ("copied from", version.copied_from),
         ("digest of its files (SHA-256)", version.digest),
-        *((f"tag {key}", value) for key, value in sorted(version.tags.items())),
+        *((f"tag {key}", value) for key, value in sorted({**model.tags, **version.tags}.items())),
     ]
     shown = [(key, value) for key, value in rows if value is not None or key == "run"]
     return f"# {_inline(version.name)}, version {version.version}\n\n{_inline(version.description) or _empty()}\n\n{_table(('', ''), shown)}"
@@ -225,11 +226,17 @@ def _history(changes: Sequence[ModelChange]) -> str:
             f"{one.what} {one.key}".strip(),
             one.before or "",
             one.after or "",
-            one.comment,
+            "; ".join([*([one.comment] if one.comment else []), *_checks(one)]),
         )
         for one in changes
     ]
     return f"## History\n\n{_table(('when', 'who', 'what', 'from', 'to', 'why'), rows)}"
+
+
+def _checks(change: ModelChange) -> list[str]:
+    """What a gate required and found."""
+    found = change.details.get("checks", [])
+    return [f"{'holds' if one['passed'] else 'does not hold'}: {one['what']} ({one['found']})" for one in found]
 
 
 def _draw(points: Sequence[Metric], path: Path) -> None:

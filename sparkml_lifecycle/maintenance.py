@@ -1,7 +1,7 @@
 """Upkeep of a whole lake, and removing deleted runs and experiments for good."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sparkml_lifecycle import uris
@@ -23,6 +23,7 @@ from sparkml_lifecycle.tracking.tables import (
     TagRow,
 )
 
+_EVERY = 10**9
 # a folded table comes before its fold
 TABLES: tuple[type[Row], ...] = (
     ExperimentRow, RunRow, ParamRow, TagRow, InputRow, ScoringRow, RegistryRow, MetricRow, LatestMetricRow,
@@ -42,6 +43,8 @@ class Removed:
     ----------
     runs, experiments : tuple of str
         Their ids.
+    kept : mapping of str to str
+        Runs that stay, with their files and metrics, each with ``models:/<name>/<version>`` of a version that needs it.
     artifact_bytes : int
         What their artifacts held.
     rows : int
@@ -52,6 +55,7 @@ class Removed:
     experiments: tuple[str, ...] = ()
     artifact_bytes: int = 0
     rows: int = 0
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
 def maintain(lake: Lake, retention_hours: int = upkeep.RETENTION_HOURS) -> list[Upkeep]:
@@ -74,8 +78,8 @@ def maintain(lake: Lake, retention_hours: int = upkeep.RETENTION_HOURS) -> list[
 def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_run: bool = False) -> Removed:
     """Remove deleted runs and experiments for good: their artifacts go, they can no longer be restored, names become free.
 
-    What lies outside of the lake, by an ``artifact_location``, goes too, and in a copy of a lake that is the original's. The files
-    of registered model versions stay until the version is deleted.
+    What lies outside of the lake, by an ``artifact_location``, goes too, and in a copy of a lake that is the original's. A run
+    that a registered model version came from stays as it is, deleted, and so does its experiment, until the version is deleted.
     Their rows stay, so that as-of answers stay true; :func:`purge` erases those too. Started again after it was killed, it
     finishes what is left.
 
@@ -110,6 +114,11 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
         or row.lifecycle_stage == LifecycleStage.REMOVED
         or (row.lifecycle_stage == LifecycleStage.DELETED and row.at <= before)
     ]
+    kept = _needed(client, [row for row in runs if row.lifecycle_stage != LifecycleStage.REMOVED])
+    for row in runs:
+        if row.run_id in kept:
+            experiments.pop(row.experiment_id, None)
+    runs = [row for row in runs if row.run_id not in kept]
     new_runs = [row.run_id for row in runs if row.lifecycle_stage != LifecycleStage.REMOVED]
     new_experiments = [key for key, row in experiments.items() if row.lifecycle_stage != LifecycleStage.REMOVED]
     size = 0
@@ -122,7 +131,7 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
     pinned = _Pinned(client)
     for row in runs:
         size += _delete(client, store.absolute(row.location), row.run_id, dry_run, pinned)
-    return Removed(tuple(new_runs), tuple(new_experiments), size)
+    return Removed(tuple(new_runs), tuple(new_experiments), size, kept=kept)
 
 
 def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
@@ -177,6 +186,18 @@ def _rows_of(lake: Lake, run_id: str) -> int:
 
 def _erase(lake: Lake, run_id: str, fenced: bool = True) -> int:
     return sum(upkeep.erase(lake.table(row_type), column, run_id, fenced) for row_type, column in _OF_A_RUN)
+
+
+def _needed(client: LifecycleClient, rows: Sequence[RunRow]) -> dict[str, str]:
+    """Of runs those that a registered model version came from, or has its files in, each with one of these versions."""
+    by_run = {one.run_id: f"models:/{one.name}/{one.version}" for one in client.search_model_versions(None, _EVERY)}
+    pinned = _Pinned(client)
+    found = {}
+    for row in rows:
+        within = pinned.within(client.store.absolute(row.location))
+        if version := by_run.get(row.run_id) or next(iter(within.values()), None):
+            found[row.run_id] = version
+    return found
 
 
 class _Pinned:

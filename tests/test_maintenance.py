@@ -291,20 +291,24 @@ def registered(client, tmp_path):
     return run_id, client.get_model_version("churn", 1)
 
 
-def test_a_registered_version_keeps_its_files_when_its_run_is_collected(client, tmp_path):
+def test_a_run_that_a_registered_version_came_from_stays_until_the_version_is_deleted(client, tmp_path):
     run_id, version = registered(client, tmp_path)
-    kept = sum(path.stat().st_size for path in client.fetch_version(version).rglob("*") if path.is_file())
+    experiment = client.get_run(run_id).info.experiment_id
+    client.delete_experiment(experiment)
+    other = run_with_points(client, client.create_experiment("other"), "gone")
+    client.delete_run(other)
     dry = maintenance.collect(client, dry_run=True)
     removed = maintenance.collect(client)
-    assert removed == dry == Removed((run_id,), (), 1000)
+    assert (removed.runs, removed.experiments, removed.kept) == ((other,), (), {run_id: "models:/churn/1"})
+    assert dry == removed
     client.verify_model_version("churn", 1)
     ml.set_tracking_uri(client.tracking_uri)
     assert ml.pyfunc.load_model("models:/churn/1").predict(FRAME).tolist() == [2.0, 2.0]
-    with pytest.raises(NotFound):
-        client.get_run(run_id)
-    # once the version is deleted, the next collection takes them
+    # with its params and metrics, which gates and cards ask for
+    assert client.get_run(run_id).data.params == {"value": "2.0"}
     client.delete_model_version("churn", 1)
-    assert maintenance.collect(client).artifact_bytes == kept
+    assert maintenance.collect(client).runs == (run_id,)
+    assert maintenance.collect(client).experiments == ()
     with pytest.raises(IntegrityError, match="nothing is there any more"):
         client.fetch_version(version)
 

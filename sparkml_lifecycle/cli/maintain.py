@@ -72,6 +72,8 @@ def gc(
             typer.confirm(f"{_count(found)} go for good; no restore brings them back. Remove them?", abort=True)
             found = maintenance.collect(client, age)
         typer.echo(f"{_count(found)} {'would go' if dry_run else 'removed'}")
+        for run_id, version in found.kept.items():
+            typer.echo(f"kept: run {run_id}, from which {version} came; delete that version first")
         return
     if dry_run:
         raise InvalidInput("--purge and --dry-run do not go together: a purge names its runs.")

@@ -188,9 +188,13 @@ def delete(
     """Delete a model with all its versions, or one version; the history keeps them."""
     client = named.client(lake)
     if version is not None:
-        number = _found(client, name, version).version
-        client.delete_model_version(name, number, comment)
-        return _done(as_json, {"name": name, "version": number}, f"Deleted version {number} of {name!r}.")
+        one = _found(client, name, version)
+        client.delete_model_version(name, one.version, comment)
+        lost = f", which was in {one.current_stage}" if one.current_stage != ModelStage.NONE else ""
+        if one.aliases:
+            lost += f", with its aliases {', '.join(f'@{alias}' for alias in one.aliases)}"
+        document = {"name": name, "version": one.version, "aliases": list(one.aliases), "stage": one.current_stage}
+        return _done(as_json, document, f"Deleted version {one.version} of {name!r}{lost}.")
     client.get_registered_model(name)
     count = len(client.search_model_versions("name = '" + name.replace("'", "''") + "'"))
     if not yes:
@@ -397,16 +401,25 @@ def history(
     as_json: named.JsonOption = False,
 ) -> None:
     """Tell everything that happened to a model, the oldest first; what was deleted is there too."""
-    found = named.client(lake).get_model_history(name, version)
+    client = named.client(lake)
+    if version is not None and not version.isdecimal():
+        version = _found(client, name, version).version
+    found = client.get_model_history(name, version)
+    if version is not None and not found:
+        _found(client, name, version)
     if as_json:
         return terminal.print_json({"history": [_change(one) for one in found]})
+    # what happened in another lake, before the version was copied, says so
+    elsewhere = ("lake",) if any(_lake_of(one) for one in found) else ()
     table = terminal.table(
-        f"History of {_of(name, version)}", "when", "who", "version", "what", "from", "to", "why",
+        f"History of {_of(name, version)}", "when", "who", *elsewhere, "version", "what", "from", "to", "why",
         numbers=("version",), whole=("when",), widest=40,
     )  # fmt: skip
     for one in found:
+        there = (_lake_of(one) or "here",) if elsewhere else ()
+        number = one.details.get("version_there") or one.version or ""
         terminal.row(
-            table, shown.moment(one.timestamp, seconds=True), one.user_id, one.version or "", f"{one.what} {one.key}".strip(),
+            table, shown.moment(one.timestamp, seconds=True), one.user_id, *there, number, f"{one.what} {one.key}".strip(),
             shown.line(one.before, 40), shown.line(one.after, 40), shown.line(_why(one), 60),
         )  # fmt: skip
     terminal.show(table)
@@ -634,11 +647,15 @@ def _of(name: str, version: str | None) -> str:
     return f"version {version} of {name!r}" if version else f"{name!r}"
 
 
+def _lake_of(one: ModelChange) -> str | None:
+    return one.via.removeprefix("copy of ") if one.via.startswith("copy of ") else None
+
+
 def _why(one: ModelChange) -> str | None:
     if one.comment or not one.details.get("checks"):
         return one.comment or None
     missed = [check["what"] for check in one.details["checks"] if not check["passed"]]
-    return f"not: {', '.join(missed)}" if missed else f"{len(one.details['checks'])} checks"
+    return f"not: {', '.join(missed)}" if missed else shown.several(len(one.details["checks"]), "check")
 
 
 def _versions_table(title: str, versions: Sequence[ModelVersion]) -> Any:

@@ -145,13 +145,16 @@ class RegisteredModels:
         return self._register(name, model_uri, run_id, tags, None, description, new=True)
 
     def copy_model_version(self, src_model_uri: str, dst_name: str) -> ModelVersion:
-        """Make a version of a model, which is made too if need be, that has the same files as a version of another."""
+        """Make a version of a model, which is made too if need be, that has the files, tags and description of another's."""
         parsed = uris.parse(src_model_uri)
         if not isinstance(parsed, uris.ModelUri):
             raise InvalidInput(
                 f"src_model_uri must be models:/<name>/<version> or models:/<name>@<alias>, found {src_model_uri!r}."
             )
-        return self._register(dst_name, src_model_uri, None, None, None, None, new=True)
+        original = self.registry.version_of(parsed)
+        return self._register(
+            dst_name, src_model_uri, None, original.tags, original.run_link or None, original.description, new=True
+        )
 
     def get_model_version(self, name: str, version: str | int, as_of: datetime | None = None) -> ModelVersion:
         """A version, with ``as_of`` as it was then; :class:`NotFound` if there is none."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparkml_lifecycle import package, uris
 from sparkml_lifecycle.entities import ModelStage, ModelVersion
-from sparkml_lifecycle.errors import Conflict, InvalidInput, LifecycleError, did_you_mean
+from sparkml_lifecycle.errors import Conflict, IntegrityError, InvalidInput, LifecycleError, did_you_mean
 from sparkml_lifecycle.model import example, manifest
 from sparkml_lifecycle.promotion.measure import LabelledTable
 from sparkml_lifecycle.promotion.requirement import Absent, Name, Requirement, Value, shown
@@ -96,7 +96,7 @@ def promote(
         That it loads here, with the digest that was registered, and answers its input example.
     evaluate : str, optional
         A Delta table: ``metrics.`` and those of the versions compared with are computed on it (``mae``, ``rmse``, ``r2``, ``max_error``;
-        ``accuracy``, ``log_loss``, ``roc_auc``), and what is not computed comes from the runs.
+        ``accuracy``, ``log_loss``, ``roc_auc``; ``rows``), and none come from the runs.
     label : str, optional
         Its column with the truth.
     comment : str, optional
@@ -120,6 +120,11 @@ def promote(
         name, _targets(to), tuple(map(Requirement, several(require, "require"))), check_signature, check_load,
         check_note("comment", comment) or None, keep_existing, allow_code,
     )  # fmt: skip
+    if not (asked.require or check_signature or check_load):
+        raise InvalidInput(
+            "Nothing is required, so this is no gate: give require, check_signature or check_load. Without a gate a version is "
+            "moved by transition_model_version_stage, set_registered_model_alias, or sparkml models stage and alias."
+        )
     if (evaluate is None) != (label is None):
         raise InvalidInput("evaluate and label go together: the table, and its column with the truth.")
     table = None if evaluate is None or label is None else LabelledTable(client, evaluate, label)
@@ -156,7 +161,8 @@ class _Trial:
 
     def decide(self) -> Verdict:
         """Look at everything, and commit."""
-        checks = [self._checked(one) for one in self._asked.require]
+        checks = self._changed_files()
+        checks += [self._checked(one) for one in self._asked.require]
         checks += [self._signature()] if self._asked.check_signature else []
         checks += [self._loads()] if self._asked.check_load else []
         verdict = Verdict(
@@ -223,21 +229,22 @@ class _Trial:
             self._metrics[version.version] = self._measured(version)
         found = self._metrics[version.version]
         if name.key not in found:
+            if self._table is not None:
+                raise Absent(f"{name.key!r} is not computed on the table; there are {', '.join(found)}", holds=False)
             near = did_you_mean(name.key, found)
             raise Absent(f"version {version.version} has no metric {name.key!r}.{near}", holds=False)
         return float(found[name.key])
 
     def _measured(self, version: ModelVersion) -> dict[str, float]:
+        if self._table is not None:
+            directory = self._client.fetch_version(version)
+            return self._table.measure(package.read(directory, allow_code=self._asked.allow_code)).metrics
         found: dict[str, float] = {}
         if version.run_id:
             for one in self._client.get_metric_summaries(version.run_id):
                 extremes = {"min": one.smallest, "max": one.largest}
                 found |= {f"{one.key}.{end}": value for end, value in extremes.items() if value is not None}
                 found[one.key] = one.last
-        if self._table is not None:
-            directory = self._client.fetch_version(version)
-            model = package.read(directory, allow_code=self._asked.allow_code)
-            found |= self._table.measure(model).metrics
         return found
 
     def _run(self, version: ModelVersion) -> Any:
@@ -252,6 +259,14 @@ class _Trial:
         return values[name.key]
 
     # -- the model itself --------------------------------------------------------------------------------------------------
+
+    def _changed_files(self) -> list[Check]:
+        """Nothing, where the files are those that were registered."""
+        try:
+            self._client.fetch_version(self._candidate)
+        except IntegrityError as error:
+            return [Check("files as they were registered", False, str(error))]
+        return []
 
     def _signature(self) -> Check:
         what = "signature"

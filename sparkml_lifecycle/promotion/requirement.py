@@ -51,11 +51,8 @@ class Requirement:
         self.text = text.strip()
         try:
             self._tree = sqlglot.parse_one(self.text, read="spark")
-        except SqlglotError as error:
-            said = str(error).splitlines()[0].split(". Line")[0]
-            raise InvalidInput(
-                f"The requirement {self.text!r} cannot be read ({said}). An example: {_EXAMPLE!r}."
-            ) from None
+        except SqlglotError:
+            raise InvalidInput(f"The requirement {self.text!r} cannot be read. An example: {_EXAMPLE!r}.") from None
         self._check(self._tree)
         if not isinstance(self._tree, _truths()):
             raise InvalidInput(f"The requirement {self.text!r} compares nothing. An example: {_EXAMPLE!r}.")
@@ -68,13 +65,40 @@ class Requirement:
             yield _name(column)
 
     def holds(self, value: Callable[[Name], Value]) -> tuple[bool, str]:
-        """Whether it holds, and what was found, as a person reads it; ``value`` gives what a name means or raises :class:`Absent`."""
+        """Whether it holds, and what was found, as a person reads it; ``value`` gives what a name means or raises :class:`Absent`.
+
+        A comparison with a place that nobody holds is neither true nor false: alone it holds, and beside others those decide.
+        """
         try:
-            return bool(self._of(self._tree, value)), self._shown(value)
+            return self._truth(self._tree, value) is not False, self._shown(value)
         except Absent as missing:
-            return missing.holds, str(missing)
+            return False, str(missing)
         except (TypeError, ZeroDivisionError) as error:
             return False, f"{self._shown(value)}: {error}"
+
+    def _truth(self, node: Any, value: Callable[[Name], Value]) -> bool | None:
+        """True, False or None for unknown, as in SQL (Kleene)."""
+        from sqlglot import exp
+
+        if isinstance(node, exp.Paren):
+            return self._truth(node.this, value)
+        if isinstance(node, exp.Not):
+            found = self._truth(node.this, value)
+            return None if found is None else not found
+        if isinstance(node, exp.And | exp.Or):
+            parts = [self._truth(part, value) for part in (node.this, node.expression)]
+            decisive = isinstance(node, exp.Or)
+            if decisive in parts:
+                return decisive
+            return None if None in parts else not decisive
+        if not isinstance(node, _truths()):
+            raise TypeError(f"{node.sql()} compares nothing")
+        try:
+            return bool(_operators()[type(node)](self._of(node.this, value), self._of(node.expression, value)))
+        except Absent as missing:
+            if missing.holds:
+                return None
+            raise
 
     def _of(self, node: Any, value: Callable[[Name], Value]) -> Any:
         from sqlglot import exp
@@ -87,18 +111,18 @@ class Requirement:
             return self._of(node.this, value)
         if isinstance(node, exp.Neg):
             return -self._of(node.this, value)
-        if isinstance(node, exp.Not):
-            return not self._of(node.this, value)
-        left = self._of(node.this, value)
-        if isinstance(node, exp.And):
-            return bool(left) and bool(self._of(node.expression, value))
-        if isinstance(node, exp.Or):
-            return bool(left) or bool(self._of(node.expression, value))
-        return _operators()[type(node)](left, self._of(node.expression, value))
+        if type(node) not in _operators():
+            raise TypeError(f"{node.sql()} is no value")
+        return _operators()[type(node)](self._of(node.this, value), self._of(node.expression, value))
 
     def _shown(self, value: Callable[[Name], Value]) -> str:
-        found = {f"{name.source}.{name.key}": value(name) for name in self.names()}
-        return ", ".join(f"{name} = {shown(one)}" for name, one in found.items())
+        found: dict[str, None] = {}
+        for name in self.names():
+            try:
+                found[f"{name.source}.{name.key} = {shown(value(name))}"] = None
+            except Absent as missing:
+                found[str(missing)] = None
+        return ", ".join(found)
 
     def _check(self, tree: Any) -> None:
         from sqlglot import exp

@@ -40,7 +40,8 @@ def _change(row: RegistryRow) -> ModelChange:
         what=row.what,
         key=row.key,
         before=row.before,
-        after=row.value,
+        # a request is over when it was answered, and the history says how
+        after=details.get("answer", row.value) if row.what == What.REQUEST else row.value,
         comment=row.comment or "",
         details=details,
     )

@@ -475,9 +475,7 @@ class Registry:
                 )
             asked = fitting[0]
             if approve and asked.by == self._lake.writer.by:
-                raise NotAllowed(
-                    f"{asked.by} has asked for this, and somebody else approves it. Another name: SPARKML_USER."
-                )
+                raise NotAllowed(f"{asked.by} has asked for this, and somebody else approves it.")
             said = {"answer": "approved" if approve else "rejected", "asked_by": asked.by}
             closed = Draft(What.REQUEST, None, number, asked.key, note, said)
             if not approve:

@@ -90,6 +90,11 @@ def test_one_that_does_not_pass_stays_and_the_history_says_why(churn):
         ("params.depth = 3", False, "no param 'depth'"),
         ("metrics.mae <= challenger.mae", None, "'challenger' in a requirement is no alias of the model"),
         ("metrics.mae <= staging.mae", True, "nobody is in Staging yet: nothing to compare with"),
+        ("metrics.mae <= staging.mae and metrics.mae > 99", False, "nobody is in Staging yet"),
+        ("metrics.mae <= staging.mae and metrics.mae < 99", True, "metrics.mae = 12"),
+        ("metrics.mae <= staging.mae or metrics.mae > 99", True, "nobody is in Staging yet"),
+        ("not (metrics.mae > staging.mae or metrics.mae > 99)", True, "nobody is in Staging yet"),
+        ("not (metrics.mae > staging.mae or metrics.mae < 99)", False, "nobody is in Staging yet"),
         ("tags.validated > 3", False, "not supported"),
         ("metrics.mae / 0 > 1", False, "division by zero"),
     ],
@@ -137,6 +142,7 @@ def test_a_requirement_that_cannot_be_read_moves_nothing(churn, text, said):
         ({"to": "@3"}, InvalidInput, "looks like a version"),
         ({"version": 9}, NotFound, "no version 9"),
         ({"version": "@nobody"}, NotFound, "no alias 'nobody'"),
+        ({"require": ()}, InvalidInput, "Nothing is required, so this is no gate"),
         ({"evaluate": "x"}, InvalidInput, "go together"),
         ({"evaluate": "nothing-there", "label": "y"}, NotFound, "no Delta table"),
     ],
@@ -145,7 +151,9 @@ def test_what_is_asked_wrongly_moves_nothing(churn, arguments, error, said, tmp_
     monkeypatch.chdir(tmp_path)
     before = churn.get_model_history("churn")
     with pytest.raises(error, match=said):
-        promotion.promote(churn, **{"name": "churn", "version": 2, "to": "Production", **arguments})
+        promotion.promote(
+            churn, **{"name": "churn", "version": 2, "to": "Production", "require": "metrics.mae < 99", **arguments}
+        )
     assert churn.get_model_history("churn") == before
 
 
@@ -186,11 +194,13 @@ def test_a_model_that_was_changed_does_not_load_through_a_gate(churn):
     next(churn.resolve("models:/churn/2").glob("model.*")).write_bytes(b"x")
     verdict = promotion.promote(churn, "churn", 2, check_load=True, check_signature=True)
     assert not verdict.passed
+    assert len(verdict.checks) == 3
     assert all("is not what was registered" in one.found for one in verdict.checks)
+    assert not promotion.promote(churn, "churn", 2, require="metrics.mae > 0").passed
 
 
 def test_keep_existing_archives_nobody(churn):
-    promotion.promote(churn, "churn", 2, keep_existing=True)
+    promotion.promote(churn, "churn", 2, require="metrics.mae > 0", keep_existing=True)
     assert churn.get_model_version("churn", 1).current_stage == "Production"
 
 

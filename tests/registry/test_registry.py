@@ -303,7 +303,7 @@ def test_a_request_is_approved_by_somebody_else(client, source, somebody):
     assert client.get_transition_requests("churn") == []
     last = [one for one in client.get_model_history("churn") if one.what in ("request", "stage")][-3:]
     assert [(one.user_id, one.what, one.before, one.after, one.comment) for one in last] == [
-        ("ann", "request", "pending", None, "seen the report"),
+        ("ann", "request", "pending", "approved", "seen the report"),
         ("ann", "stage", "Production", "Archived", "seen the report"),
         ("ann", "stage", None, "Production", "seen the report"),
     ]
