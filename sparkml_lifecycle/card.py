@@ -13,7 +13,7 @@ from typing import Any
 
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import Metric, MetricSummary, ModelChange, ModelVersion, RegisteredModel, Run
-from sparkml_lifecycle.errors import IntegrityError, InvalidInput, NotFound
+from sparkml_lifecycle.errors import InvalidInput, LifecycleError, NotFound, StorageError
 from sparkml_lifecycle.model import manifest
 from sparkml_lifecycle.model.manifest import Manifest
 
@@ -23,7 +23,7 @@ FIELDS = {
     "intended_use": "what it is for",
     "limits": "what it is not for, and where it fails",
 }
-_MOST_ROWS, _LONGEST = 200, 500
+_MOST_ROWS, _LONGEST, _LONGEST_NAME = 200, 500, 100
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,18 @@ def write(client: LifecycleClient, name: str, version: str | int, path: str | Pa
         If there are plots and no matplotlib.
     """
     one = client.get_model_version(name, version)
-    target = Path(path) if path is not None else Path(re.sub(r"[^\w.\-]", "_", f"{name}-{one.version}") + ".md")
+    target = Path(path) if path is not None else Path(f"{_file_name(name)}-{one.version}.md")
     if target.suffix.lower() != ".md":
         raise InvalidInput(f"A model card is Markdown, a file that ends with .md, found {str(target)!r}.")
     card = card_of(client, one, f"{target.stem}_files")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for file, points in card.plots.items():
-        (target.parent / card.folder).mkdir(exist_ok=True)
-        _draw(points, target.parent / card.folder / file)
-    target.write_text(card.text, encoding="utf-8")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file, points in card.plots.items():
+            (target.parent / card.folder).mkdir(exist_ok=True)
+            _draw(points, target.parent / card.folder / file)
+        target.write_text(card.text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"Cannot write the model card to {str(target)!r}: {error.strerror}.") from None
     return target
 
 
@@ -113,7 +116,7 @@ def _run_of(client: LifecycleClient, version: ModelVersion) -> Run | None:
 def _manifest_of(client: LifecycleClient, version: ModelVersion) -> tuple[Manifest | None, str]:
     try:
         return manifest.read(client.fetch_version(version)), ""
-    except IntegrityError as error:
+    except LifecycleError as error:
         return None, str(error)
 
 
@@ -139,7 +142,9 @@ def _fields(client: LifecycleClient, version: ModelVersion) -> str:
     for name in names:
         title = name.replace("_", " ").capitalize()
         asked = f": {FIELDS[name]}" if name in FIELDS else ""
-        parts.append(f"## {title}\n\n{filled.get(name) or _empty(asked)}\n")
+        # a quotation, so that what a person writes makes no headings of its own
+        said = "\n".join(f"> {line}" for line in filled.get(name, "").replace("<", "&lt;").splitlines())
+        parts.append(f"## {_inline(title)}\n\n{said or _empty(asked)}\n")
     return "\n".join(parts)
 
 
@@ -151,8 +156,8 @@ def _loading(version: ModelVersion, found: Manifest | None) -> str:
 ```python
 from sparkml_lifecycle import pyfunc
 
-model = pyfunc.load_model("{uri}"{consent})
-udf = pyfunc.spark_udf(spark, "{uri}"{consent})
+model = pyfunc.load_model({uri!r}{consent})
+udf = pyfunc.spark_udf(spark, {uri!r}{consent})
 ```
 """
 
@@ -289,11 +294,15 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.\-]", "_", text, flags=re.ASCII)[:_LONGEST_NAME]
+
+
 def _named(keys: Sequence[str], drawn: Sequence[list[Metric]]) -> dict[str, list[Metric]]:
     """Plots by the names of their files; ``a/b`` and ``a_b`` get one each."""
     found: dict[str, list[Metric]] = {}
     for key, points in zip(keys, drawn, strict=True):
-        name = re.sub(r"[^\w.\-]", "_", key)
+        name = _file_name(key)
         found[f"{name}.png" if f"{name}.png" not in found else f"{name}-{len(found)}.png"] = points
     return found
 

@@ -207,8 +207,13 @@ class _Pinned:
         self._places = {uris.real(place): version for place, version in client.registry.pins().items()}
 
     def within(self, place: str) -> dict[str, str]:
-        """Those at or below a place, each with a version that needs it."""
-        return {held: version for held, version in self._places.items() if uris.is_within(held, uris.real(place))}
+        """Those at, below or above a place, each with a version that needs it."""
+        home = uris.real(place)
+        return {
+            held: version
+            for held, version in self._places.items()
+            if uris.is_within(held, home) or uris.is_within(home, held)
+        }
 
 
 def _delete(client: LifecycleClient, place: str, run_id: str, dry_run: bool, pinned: _Pinned) -> int:

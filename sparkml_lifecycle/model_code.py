@@ -12,8 +12,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from sparkml_lifecycle.errors import ConsentRequired
 from sparkml_lifecycle.model.manifest import Manifest
@@ -30,6 +39,16 @@ def _unlock_in_child() -> None:
 os.register_at_fork(after_in_child=_unlock_in_child)
 
 
+class _Source(SourceFileLoader):
+    """Compiles what it loads: bytecode beside a model is no file that anybody registered, so it is neither read nor written."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The module's code, of its source."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
 class ModelCode:
     """The modules below one folder, or none.
 
@@ -43,6 +62,8 @@ class ModelCode:
         self._folder = folder
         self._names = {path.name.partition(".")[0] for path in folder.iterdir()} - {"__pycache__"} if folder else set()
         self._modules: dict[str, ModuleType] = {}
+        # one object: a bound method is made anew each time it is named
+        self._finder = self._find
 
     @contextmanager
     def importable(self) -> Iterator[None]:
@@ -54,13 +75,31 @@ class ModelCode:
             others = self._take_out()
             sys.modules.update(self._modules)
             sys.path.insert(0, str(self._folder))
+            sys.path_hooks.insert(0, self._finder)
+            self._forget_finders()
             importlib.invalidate_caches()
             try:
                 yield
             finally:
+                sys.path_hooks.remove(self._finder)
                 sys.path.remove(str(self._folder))
                 self._modules = self._take_out()
                 sys.modules.update(others)
+
+    def _find(self, path: str) -> FileFinder:
+        if self._folder is None or not f"{path}/".startswith(f"{self._folder}/"):
+            raise ImportError
+        return FileFinder(
+            path,
+            (ExtensionFileLoader, EXTENSION_SUFFIXES),
+            (_Source, SOURCE_SUFFIXES),
+            (SourcelessFileLoader, BYTECODE_SUFFIXES),
+        )
+
+    def _forget_finders(self) -> None:
+        for path in list(sys.path_importer_cache):
+            if f"{path}/".startswith(f"{self._folder}/"):
+                del sys.path_importer_cache[path]
 
     def _take_out(self) -> dict[str, ModuleType]:
         names = [name for name in list(sys.modules) if name.partition(".")[0] in self._names]

@@ -26,8 +26,8 @@ def test_a_card_says_what_is_known(client, tmp_path):  # noqa: F811
     written = card.write(client, "churn", 1, tmp_path / "cards" / "churn.md")
     text = written.read_text()
     for said in (
-        "# churn, version 1", "| aliases | @champion |", "## Owner\n\nCRM team", "## Limits\n\nflights within the US",
-        "## Reviewed by\n\nAnn", "## Intended use\n\n_(empty: what it is for)_", 'pyfunc.load_model("models:/churn/1")',
+        "# churn, version 1", "| aliases | @champion |", "## Owner\n\n> CRM team", "## Limits\n\n> flights within the US",
+        "## Reviewed by\n\n> Ann", "## Intended use\n\n_(empty: what it is for)_", "pyfunc.load_model('models:/churn/1')",
         "| inputs | a | double |", "| training | ", "| value | 2.0 |", "| mae | 0.75 | 0.75 | 3 | 4 |", "scikit-learn==", "first of all",
         "![mae](churn_files/mae.png)",
     ):  # fmt: skip

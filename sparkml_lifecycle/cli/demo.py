@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle import promotion
 from sparkml_lifecycle.cli import flights, models, terminal
 from sparkml_lifecycle.entities import ModelVersion
 from sparkml_lifecycle.errors import MissingLibrary, NotAllowed, NotFound, ScoringError
@@ -162,6 +161,8 @@ def put_into_production(console: "Console", uri: str, run_id: str) -> ModelVersi
     NotAllowed
         If it does not pass.
     """
+    from sparkml_lifecycle import promotion
+
     client = ml.LifecycleClient()
     known = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
     if known and "champion" in known[0].aliases:

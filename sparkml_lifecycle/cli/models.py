@@ -11,7 +11,7 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.cli import named, shown, terminal
 from sparkml_lifecycle.cli.experiments import tag_of
 from sparkml_lifecycle.entities import ModelChange, ModelStage, ModelVersion, RegisteredModel
-from sparkml_lifecycle.errors import IntegrityError
+from sparkml_lifecycle.errors import LifecycleError
 
 if TYPE_CHECKING:
     from sparkml_lifecycle.client import LifecycleClient
@@ -638,7 +638,7 @@ def _when(text: str | None) -> datetime | None:
 def _broken(client: "LifecycleClient", one: ModelVersion) -> str | None:
     try:
         client.fetch_version(one)
-    except IntegrityError as error:
+    except LifecycleError as error:
         return str(error)
     return None
 

@@ -221,6 +221,16 @@ def fetch(storage: Storage, path: str, destination: str | Path | None) -> Path:
         raise StorageError(f"Cannot write to {str(base)!r}: {error.strerror or type(error).__name__}.") from None
 
 
+def copied(directory: Path, destination: str | Path) -> Path:
+    """A local directory's files below another one, in which others may lie."""
+    target = Path(destination).expanduser().absolute()
+    try:
+        shutil.copytree(directory, target, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise StorageError(f"Cannot write to {str(target)!r}: {_reason(error)}.") from None
+    return target
+
+
 @functools.cache
 def _downloads() -> str:
     directory = tempfile.mkdtemp(prefix="sparkml-")

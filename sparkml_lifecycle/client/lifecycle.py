@@ -538,8 +538,8 @@ class LifecycleClient(RegisteredModels):
             )
         return found
 
-    def _fetched(self, place: str, destination: str | Path | None = None) -> Path:
-        return fetch(self.storage(place), "", destination)
+    def _fetched(self, place: str) -> Path:
+        return fetch(self.storage(place), "", None)
 
     def _to_write(self, run_id: str) -> Artifacts:
         self._store.require_active(run_id)

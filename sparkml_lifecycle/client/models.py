@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import integrity
+from sparkml_lifecycle.client.artifacts import copied
 from sparkml_lifecycle.entities import (
     LifecycleStage,
     ModelChange,
@@ -277,21 +279,16 @@ class RegisteredModels:
         IntegrityError
             If they are not those that were registered.
         """
-        return integrity.verified(lambda place: self._fetched(place, destination), version)
+        directory = integrity.verified(self._fetched, version)
+        # held against the digest before it is copied: where it goes to, other files may lie
+        return directory if destination is None else copied(directory, destination)
 
     def get_model_history(self, name: str, version: str | int | None = None) -> list[ModelChange]:
         """Everything that happened to a model, or to one of its versions, the oldest first: who, when, from, to and why.
 
         What is deleted is there too, and models that had the name before.
         """
-        number = None if version is None else str(version)
-        found = self.registry.history(name)
-        aliases = ("alias",)
-        return [
-            one
-            for one in found
-            if number is None or one.version == number or (one.what in aliases and number in (one.before, one.after))
-        ]
+        return self.registry.history(name, None if version is None else str(version))
 
     def create_model_version_comment(self, name: str, version: str | int, comment: str) -> ModelComment:
         """Comment on a version."""
@@ -358,7 +355,7 @@ class RegisteredModels:
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
-    def _fetched(self, place: str, destination: str | Path | None = None) -> Path:
+    def _fetched(self, place: str) -> Path:
         raise NotImplementedError
 
     def _register(
@@ -388,7 +385,7 @@ class RegisteredModels:
     def _files_of(self, source: str | Path, run_id: str | None, run_link: str | None) -> Files:
         if not isinstance(source, (str, Path)):
             raise InvalidInput(f"The source of a version is a URI or path, found {type(source).__name__}.")
-        if ".." in str(source).replace("\\", "/").split("/"):
+        if ".." in unquote(str(source)).replace("\\", "/").split("/"):
             raise InvalidInput(f"The source {str(source)!r} holds '..': name the place itself.")
         parsed = uris.parse(source)
         if isinstance(parsed, uris.ModelUri):

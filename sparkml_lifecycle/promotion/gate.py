@@ -127,6 +127,9 @@ def promote(
         )
     if (evaluate is None) != (label is None):
         raise InvalidInput("evaluate and label go together: the table, and its column with the truth.")
+    named = {name.source for one in asked.require for name in one.names()}
+    if evaluate is not None and "metrics" not in named:
+        raise InvalidInput("evaluate is given, and no requirement compares metrics., so nothing would be evaluated.")
     table = None if evaluate is None or label is None else LabelledTable(client, evaluate, label)
     number = client.registry.version_of(_selected(name, version)).version
     for _ in range(_ATTEMPTS):
@@ -217,7 +220,7 @@ class _Trial:
         if name.source == "params":
             params = self._run(self._candidate).data.params
             text = self._known(params, name, f"the run of version {self._candidate.version} has no param {name.key!r}")
-            return _number(text)
+            return text
         place = self._place_of(name.source)
         held = self._places[place]
         if held is None:
@@ -276,18 +279,22 @@ class _Trial:
             return Check(what, False, str(error))
         if mine is None or not mine.inputs:
             return Check(what, False, "the model has no signature: log it with input_example=")
-        held = self._places[self._asked.to[0]]
-        if held is None or held == self._candidate.version:
+        others = dict.fromkeys(self._places[place] for place in self._asked.to)
+        found = [self._compared_with(held, mine) for held in others if held not in (None, self._candidate.version)]
+        if not found:
             return Check(what, True, str(mine))
+        return Check(what, all(fits for fits, _ in found), "; ".join(said for _, said in found))
+
+    def _compared_with(self, held: str | None, mine: Any) -> tuple[bool, str]:
+        """Whether callers of the version that is there now could use this one, and why not."""
         try:
             theirs = manifest.read(self._client.fetch_version(self._model.version(held))).signature
         except LifecycleError as error:
-            return Check(what, True, f"{mine}; version {held} cannot be read to compare with: {error}")
+            return True, f"version {held} cannot be read to compare with: {error}"
         if theirs is None or not theirs.inputs:
-            return Check(what, True, f"{mine}; version {held} has none to compare with")
+            return True, f"version {held} has no signature to compare with"
         problems = _breaks(theirs, mine)
-        same = f"takes and answers what version {held} does"
-        return Check(what, not problems, "; ".join(problems) or same)
+        return not problems, "; ".join(problems) or f"takes and answers what version {held} does"
 
     def _loads(self) -> Check:
         what = "loads and predicts"
@@ -309,6 +316,8 @@ class _Trial:
             if (now := _holder(model, place)) != held:
                 raise Conflict(f"{place} of the model {model.name!r} went from version {held} to {now} meanwhile.")
         number, comment = model.row(verdict.version).version, self._asked.comment
+        if model.tags(number) != self._candidate.tags:
+            raise Conflict(f"The tags of version {number} of the model {model.name!r} changed meanwhile.")
         gates = model.counting(what=What.GATE, version=number)
         details: dict[str, Any] = {
             "to": list(verdict.to),
@@ -378,10 +387,14 @@ def _breaks(theirs: Any, mine: Any) -> list[str]:
         before = known.get(column.name)
         if before is None and column.required and known:
             problems.append(f"it takes {column.name!r}, which the version there now does not")
+        elif before is not None and column.required and not before.required:
+            problems.append(f"it needs {column.name!r}, which may be left out for the version there now")
         elif before is not None and before.type != column.type:
             problems.append(f"it takes {column.name!r} as {column.type}, the version there now as {before.type}")
     if bool(mine.columns) != bool(theirs.columns):
         problems.append("one takes named columns and the other an array")
+    elif not mine.columns and mine.inputs != theirs.inputs:
+        problems.append(f"it takes {_arrays(mine)}, the version there now {_arrays(theirs)}")
     answers = [
         [(one.name, getattr(one, "type", None) or getattr(one, "dtype", None)) for one in part.outputs or ()]
         for part in (theirs, mine)
@@ -389,6 +402,10 @@ def _breaks(theirs: Any, mine: Any) -> list[str]:
     if answers[0] and answers[1] and answers[0] != answers[1]:
         problems.append(f"it answers {_spelled(answers[1])}, the version there now {_spelled(answers[0])}")
     return problems
+
+
+def _arrays(signature: Any) -> str:
+    return ", ".join(f"{one.dtype}{list(one.shape)}" for one in signature.inputs)
 
 
 def _spelled(answers: list[tuple[Any, Any]]) -> str:
@@ -403,13 +420,6 @@ def _example(model: Any, directory: Path) -> Any:
     if not columns:
         return None
     return example.read(directory, pa.schema([(column.name, column.type) for column in columns]))
-
-
-def _number(text: str) -> Value:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _plain(value: float) -> float | str:

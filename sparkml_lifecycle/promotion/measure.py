@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import InvalidInput, NotFound, SchemaError, did_you_mean
+from sparkml_lifecycle.scoring import by_path, formats
 
 if TYPE_CHECKING:
     from sparkml_lifecycle.client import LifecycleClient
@@ -45,16 +46,27 @@ class LabelledTable:
     """
 
     def __init__(self, client: "LifecycleClient", place: str | Path, label: str) -> None:
+        import pyarrow as pa
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         storage = client.storage(uris.for_delta(place))
         try:
-            self._table = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
+            table = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
         except (TableNotFoundError, DeltaError, OSError):
             raise NotFound(f"There is no Delta table at {storage.uri!r} that could be evaluated on.") from None
-        self.place, self.label, self.version = storage.uri, label, int(self._table.version())
-        self._columns = [field.name for field in self._table.schema().fields]
+        self.place, self.label, self.version = storage.uri, label, int(table.version())
+        if table.protocol().min_reader_version > 1:
+            raise InvalidInput(
+                f"The table {self.place!r} has deletion vectors, renamed columns or the like, which its files alone do not show. "
+                "Evaluate on a plain copy of it."
+            )
+        self._schema = pa.schema(table.schema().to_arrow())
+        try:
+            self._pieces = by_path.pieces_of_table(storage, table, self._schema, "UTC")
+        except by_path.CannotDo as error:
+            raise InvalidInput(f"The table {self.place!r} cannot be evaluated on: {error}.") from None
+        self._columns = self._schema.names
         if label not in self._columns:
             raise SchemaError(
                 f"The table {self.place!r} has no column {label!r}. It has: {', '.join(self._columns)}.{did_you_mean(label, self._columns)}"
@@ -69,28 +81,25 @@ class LabelledTable:
         sums: _Values | _Classes | None = None
         for rows in self._batches(inputs):
             label, rows = rows[self.label], rows.drop_columns([self.label])
-            answers = _column(model.predict(rows), len(label))
+            answers = _answers(model, rows)
             if sums is None:
-                sums = _Values() if _are_numbers(model, answers, label.type) else _Classes(model.has_method(_METHOD))
+                sums = _Values() if _are_numbers(model, rows, answers, label.type) else _Classes(label.type, self)
             sums.add(model, rows, label, answers)
         if sums is None or not sums.rows:
             raise InvalidInput(f"The table {self.place!r} has no row with a value in {self.label!r}.")
         return Measured({**sums.metrics(), "rows": float(sums.rows)}, self.version)
 
     def _batches(self, inputs: list[str]) -> Iterator[Any]:
+        """The rows with a label, read as jobs read them: a query by statistics would take 1.0 for a NaN."""
         import pyarrow as pa
-        from deltalake import QueryBuilder
+        import pyarrow.compute as pc
 
-        picked = ", ".join('"' + name.replace('"', '""') + '"' for name in [*inputs, self.label])
-        label = '"' + self.label.replace('"', '""') + '"'
-        found = (
-            QueryBuilder().register("rows", self._table).execute(f"select {picked} from rows where {label} is not null")
-        )
-        plain = {pa.string_view(): pa.string(), pa.large_string(): pa.string()}
-        for batch in found:
-            rows = pa.table(batch)
-            if rows.num_rows:
-                yield rows.cast(pa.schema([(field.name, plain.get(field.type, field.type)) for field in rows.schema]))
+        wanted = pa.schema([self._schema.field(name) for name in (*inputs, self.label)])
+        for piece in self._pieces:
+            for rows in formats.read(piece, "parquet", {}, wanted):
+                there = rows.filter(pc.is_valid(rows[self.label]))
+                if there.num_rows:
+                    yield there
 
 
 class _Values:
@@ -109,7 +118,8 @@ class _Values:
         error = answers.astype(np.float64) - wanted
         self._absolute += float(np.abs(error).sum())
         self._squared += float(np.square(error).sum())
-        self._largest = max(self._largest, float(np.abs(error).max()))
+        # unlike max(), it lets a NaN through
+        self._largest = float(np.maximum(self._largest, np.abs(error).max()))
         # the spread of the labels, batch by batch (Chan, Golub and LeVeque, 1979)
         count, mean = len(wanted), float(wanted.mean())
         moved = mean - self._mean
@@ -126,40 +136,44 @@ class _Values:
 
 
 class _Classes:
-    """Counts over labels that are classes, and the probability of the second of two."""
+    """Counts over labels that are classes, and the probabilities of the right ones."""
 
-    def __init__(self, has_probabilities: bool) -> None:
+    def __init__(self, kind: Any, table: LabelledTable) -> None:
+        import pyarrow as pa
+
+        known = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+        if not any(fits(kind) for fits in known):
+            raise SchemaError(
+                f"The labels in {table.label!r} of {table.place!r} are {kind}; classes are texts, numbers or booleans."
+            )
         self.rows = self._right = 0
-        self._has_probabilities = has_probabilities
         self._scores: list[Any] = []
-        self._labels: list[Any] = []
+        self._labels: list[str] = []
+        self._classes: list[str] | None = None
 
     def add(self, model: "PyFuncModel", rows: Any, label: Any, answers: Any) -> None:
         """Add a batch."""
-        import numpy as np
-
-        wanted = np.asarray(label.to_pylist())
-        self._right += int((answers.astype(wanted.dtype) == wanted).sum())
+        wanted = [_spelled(value) for value in label.to_pylist()]
+        self._right += sum(_spelled(found) == one for found, one in zip(answers.tolist(), wanted, strict=True))
         self.rows += len(wanted)
-        if self._has_probabilities:
-            chances = model.predict(rows, predict_fn=_METHOD)
-            self._scores.append(np.asarray(chances, dtype=np.float64))
-            self._labels.append(wanted)
+        chances = _probabilities(model, rows)
+        if chances is not None:
+            self._classes = [_spelled(name) for name in chances.column_names]
+            self._scores.append(chances)
+            self._labels += wanted
 
     def metrics(self) -> dict[str, float]:
-        """What they come to."""
+        """What they come to; of probabilities only where every label is one of two classes that the model knows."""
         import numpy as np
+        import pyarrow as pa
 
         found = {"accuracy": self._right / self.rows}
-        if not self._scores:
+        if self._classes is None or len(self._classes) != 2 or set(self._labels) != set(self._classes):
             return found
-        scores, labels = np.concatenate(self._scores), np.concatenate(self._labels)
-        classes = np.unique(labels)
-        if scores.ndim != 2 or scores.shape[1] != 2 or len(classes) != 2:
-            return found
-        positive = labels == classes[1]
-        chance = np.clip(np.where(positive, scores[:, 1], scores[:, 0]), np.finfo(float).eps, 1)
-        return {**found, "log_loss": float(-np.log(chance).mean()), "roc_auc": _area(scores[:, 1], positive)}
+        second = pa.concat_tables(self._scores).column(1).to_numpy().astype(np.float64)
+        positive = np.array(self._labels) == self._classes[1]
+        chance = np.clip(np.where(positive, second, 1 - second), np.finfo(float).eps, 1)
+        return {**found, "log_loss": float(-np.log(chance).mean()), "roc_auc": _area(second, positive)}
 
 
 def _area(score: Any, positive: Any) -> float:
@@ -172,17 +186,50 @@ def _area(score: Any, positive: Any) -> float:
     return float((ranks[places][positive].sum() - ups * (ups + 1) / 2) / (ups * downs))
 
 
-def _column(answers: Any, count: int) -> Any:
-    """The first of a row's answers: H2O gives the class before its probabilities."""
+def _answers(model: "PyFuncModel", rows: Any) -> Any:
+    """One answer for each row: H2O gives the class before its probabilities.
+
+    Raises
+    ------
+    InvalidInput
+        If a row has several numbers for an answer.
+    """
     import numpy as np
 
-    return np.asarray(answers).reshape(count, -1)[:, 0]
+    given = model.predict(rows)
+    if hasattr(given, "columns"):
+        return np.asarray(given[given.columns[0]])
+    found = np.asarray(given)
+    if found.ndim > 1 and found.shape[1] > 1:
+        raise InvalidInput(
+            f"The model answers {found.shape[1]} numbers for a row, which cannot be held against one label."
+        )
+    return found.reshape(rows.num_rows)
 
 
-def _are_numbers(model: "PyFuncModel", answers: Any, label: Any) -> bool:
+def _probabilities(model: "PyFuncModel", rows: Any) -> Any:
+    """The probability of each class by its name, as an Arrow table; None where the model has none."""
+    try:
+        return model.predict_columns(rows, predict_fn=_METHOD) if model.has_method(_METHOD) else None
+    except InvalidInput:
+        # a regression of H2O has the method and no probabilities
+        return None
+
+
+def _are_numbers(model: "PyFuncModel", rows: Any, answers: Any, label: Any) -> bool:
     """Whether a model answers quantities, and no classes."""
     import numpy as np
     import pyarrow as pa
 
-    plain = pa.types.is_floating(label) or pa.types.is_integer(label) or pa.types.is_decimal(label)
-    return bool(plain and np.issubdtype(answers.dtype, np.floating) and not model.has_method(_METHOD))
+    if not np.issubdtype(answers.dtype, np.floating) or _probabilities(model, rows) is not None:
+        return False
+    if pa.types.is_floating(label) or pa.types.is_integer(label) or pa.types.is_decimal(label):
+        return True
+    raise InvalidInput(f"The model answers numbers, and the labels are {label}.")
+
+
+def _spelled(value: Any) -> str:
+    """A class as a text: 1, 1.0 and "1" are one class, as are True and "True"."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

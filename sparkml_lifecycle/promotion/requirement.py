@@ -9,6 +9,7 @@ from typing import Any
 from sparkml_lifecycle.errors import InvalidInput
 
 Value = float | str | None
+_LONGEST = 500
 _EXAMPLE = "metrics.mae <= champion.mae * 1.01"
 
 
@@ -53,9 +54,9 @@ class Requirement:
             self._tree = sqlglot.parse_one(self.text, read="spark")
         except SqlglotError:
             raise InvalidInput(f"The requirement {self.text!r} cannot be read. An example: {_EXAMPLE!r}.") from None
+        except RecursionError:
+            raise InvalidInput("The requirement is nested too deep: give several.") from None
         self._check(self._tree)
-        if not isinstance(self._tree, _truths()):
-            raise InvalidInput(f"The requirement {self.text!r} compares nothing. An example: {_EXAMPLE!r}.")
 
     def names(self) -> Iterator[Name]:
         """The values it needs."""
@@ -91,10 +92,9 @@ class Requirement:
             if decisive in parts:
                 return decisive
             return None if None in parts else not decisive
-        if not isinstance(node, _truths()):
-            raise TypeError(f"{node.sql()} compares nothing")
         try:
-            return bool(_operators()[type(node)](self._of(node.this, value), self._of(node.expression, value)))
+            left, right = _alike(self._of(node.this, value), self._of(node.expression, value))
+            return bool(_comparisons()[type(node)](left, right))
         except Absent as missing:
             if missing.holds:
                 return None
@@ -110,10 +110,9 @@ class Requirement:
         if isinstance(node, exp.Paren):
             return self._of(node.this, value)
         if isinstance(node, exp.Neg):
-            return -self._of(node.this, value)
-        if type(node) not in _operators():
-            raise TypeError(f"{node.sql()} is no value")
-        return _operators()[type(node)](self._of(node.this, value), self._of(node.expression, value))
+            return -_as_number(self._of(node.this, value))
+        parts = [_as_number(self._of(part, value)) for part in (node.this, node.expression)]
+        return _arithmetic()[type(node)](*parts)
 
     def _shown(self, value: Callable[[Name], Value]) -> str:
         found: dict[str, None] = {}
@@ -124,19 +123,47 @@ class Requirement:
                 found[str(missing)] = None
         return ", ".join(found)
 
-    def _check(self, tree: Any) -> None:
+    def _check(self, node: Any) -> None:
+        """Comparisons joined by AND, OR and NOT; whatever reads otherwise than it counts is refused."""
         from sqlglot import exp
 
-        allowed = (*_truths(), *_operators(), exp.Column, exp.Identifier, exp.Literal, exp.Paren, exp.Neg)
-        for node in tree.walk():
-            if not isinstance(node, allowed):
+        if any(one.comments for one in node.walk()):
+            raise InvalidInput(
+                f"The requirement {self.text!r} holds a comment, which nobody would check: leave it out."
+            )
+        if sum(1 for _ in node.walk()) > _LONGEST:
+            raise InvalidInput(f"The requirement has more than {_LONGEST} parts: give several.")
+        waiting = [node]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, exp.And | exp.Or):
+                waiting += [one.this, one.expression]
+            elif isinstance(one, exp.Not | exp.Paren):
+                waiting.append(one.this)
+            elif type(one) in _comparisons():
+                self._check_value(one.this)
+                self._check_value(one.expression)
+            else:
                 raise InvalidInput(
-                    f"The requirement {self.text!r} holds {node.sql()!r}. Allowed: names such as metrics.mae, params.depth, tags.team, "
+                    f"The requirement {self.text!r} compares nothing in {one.sql()!r}. An example: {_EXAMPLE!r}."
+                )
+
+    def _check_value(self, node: Any) -> None:
+        from sqlglot import exp
+
+        for one in node.walk():
+            if type(one) in _comparisons():
+                raise InvalidInput(
+                    f"The requirement {self.text!r} compares a comparison, {one.sql()!r}: write 'a <= b AND b <= c'."
+                )
+            if not isinstance(one, (*_arithmetic(), exp.Column, exp.Identifier, exp.Literal, exp.Paren, exp.Neg)):
+                raise InvalidInput(
+                    f"The requirement {self.text!r} holds {one.sql()!r}. Allowed: names such as metrics.mae, params.depth, tags.team, "
                     f"champion.mae, numbers, 'texts', comparisons, + - * /, AND, OR, NOT and parentheses."
                 )
-            if isinstance(node, exp.Column) and len(node.parts) < 2:
+            if isinstance(one, exp.Column) and len(one.parts) < 2:
                 raise InvalidInput(
-                    f"The requirement {self.text!r} names {node.sql()!r}: say what it is of, such as metrics.{node.name} or champion.{node.name}."
+                    f"The requirement {self.text!r} names {one.sql()!r}: say what it is of, such as metrics.{one.name} or champion.{one.name}."
                 )
 
 
@@ -152,16 +179,33 @@ def _name(column: Any) -> Name:
     return Name(source, ".".join(key))
 
 
-def _truths() -> tuple[Any, ...]:
-    from sqlglot import exp
+def _alike(left: Any, right: Any) -> tuple[Any, Any]:
+    """Two numbers or two texts; a param or tag is a number where it is compared with one."""
+    if isinstance(left, str) and isinstance(right, str):
+        return left, right
+    return _as_number(left), _as_number(right)
 
-    return (exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Paren)
+
+def _as_number(value: Any) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise TypeError(f"{value!r} is no number") from None
+    if math.isnan(number):
+        raise TypeError("NaN is neither more nor less than anything")
+    return number
 
 
-def _operators() -> dict[Any, Callable[[Any, Any], Any]]:
+def _comparisons() -> dict[Any, Callable[[Any, Any], Any]]:
     from sqlglot import exp
 
     return {
         exp.EQ: operator.eq, exp.NEQ: operator.ne, exp.LT: operator.lt, exp.LTE: operator.le, exp.GT: operator.gt,
-        exp.GTE: operator.ge, exp.Add: operator.add, exp.Sub: operator.sub, exp.Mul: operator.mul, exp.Div: operator.truediv,
+        exp.GTE: operator.ge,
     }  # fmt: skip
+
+
+def _arithmetic() -> dict[Any, Callable[[Any, Any], Any]]:
+    from sqlglot import exp
+
+    return {exp.Add: operator.add, exp.Sub: operator.sub, exp.Mul: operator.mul, exp.Div: operator.truediv}

@@ -9,7 +9,7 @@ from typing import Any
 from sparkml_lifecycle.entities import ModelStage, ModelVersion, RegisteredModel
 from sparkml_lifecycle.errors import NotFound, did_you_mean
 from sparkml_lifecycle.lake.order import last_by
-from sparkml_lifecycle.lake.rows import from_arrow
+from sparkml_lifecycle.lake.rows import from_arrow, moment_of
 from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.registry.names import check_version
 from sparkml_lifecycle.registry.tables import RegistryRow, What
@@ -46,6 +46,14 @@ class Ledger:
         """One value as it is now; None where there is none."""
         found = self.counting(what=what, version=version, key=key)
         return found[0].value if found else None
+
+    @property
+    def newest(self) -> datetime:
+        """The time of its latest change."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        return moment_of(pc.max(self.rows["at"].cast(pa.int64())).as_py())
 
     @property
     def next_version(self) -> str:

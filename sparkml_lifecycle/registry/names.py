@@ -9,7 +9,7 @@ from sparkml_lifecycle.tracking.names import check_text
 
 MAX_NAME, MAX_ALIAS, MAX_TEXT, MAX_TAG_VALUE = 256, 255, 65_535, 100_000
 _ALIAS = re.compile(r"[\w.\-]+")
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _LOOKS_LIKE_A_VERSION = re.compile(r"v?\d+|latest", re.IGNORECASE)
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sparkml_lifecycle.entities import (
@@ -158,13 +158,22 @@ class Registry:
         there = (row for row in from_arrow(RegistryRow, made) if row.value is not None and row.model_id in names)
         return {place_of(self._lake.uri, row): f"models:/{names[row.model_id]}/{row.version}" for row in there}
 
-    def history(self, name: str) -> list[ModelChange]:
-        """Everything that happened to the models that have or had a name, the oldest first."""
+    def history(self, name: str, version: str | None = None) -> list[ModelChange]:
+        """Everything that happened to the models that have or had a name, the oldest first.
+
+        With ``version`` only what happened to that one: of the model that has the name now, if it ever had such a version.
+        """
         check_model(name)
         named = self._table.rows(Where({"name": [name]}), ["model_id"])["model_id"].unique().to_pylist()
         if not named:
             raise self._missing(name, [], None)
-        return history.changes(from_arrow(RegistryRow, self._table.rows(Where({"model_id": named}))))
+        rows = from_arrow(RegistryRow, self._table.rows(Where({"model_id": named})))
+        if version is not None:
+            now = self.names().get(name)
+            if any(row.model_id == now and row.version == version for row in rows):
+                rows = [row for row in rows if row.model_id == now]
+            rows = [row for row in rows if _concerns(row, version)]
+        return history.changes(rows)
 
     def comments(self, name: str, version: object) -> list[ModelComment]:
         """The comments on a version, in order."""
@@ -233,7 +242,7 @@ class Registry:
             # one number for both names, so that a model's revisions grow whatever it is called
             revision = max(seen.version_of(_claim_of(name)), seen.version_of(_claim_of(new_name))) + 1
             draft = Draft(What.MODEL, new_name)
-            rows = self._rows(model.model_id, new_name, revision, [draft], {(What.MODEL, "", ""): name})
+            rows = self._rows(model.model_id, new_name, revision, [draft], {(What.MODEL, "", ""): name}, model)
             return Change(rows, {_claim_of(name): revision, _claim_of(new_name): revision})
 
         self._claim(decide)
@@ -327,7 +336,7 @@ class Registry:
             drafts += [replace(one, version=mine) for one in beside if one.what != What.ORIGIN]
             made[:] = [mine]
             revision = seen.version_of(_claim_of(name)) + 1
-            rows = self._rows(model_id if model is None else model.model_id, name, revision, drafts, {})
+            rows = self._rows(model_id if model is None else model.model_id, name, revision, drafts, {}, model)
             return Change(rows, {_claim_of(name): revision})
 
         self._table.claim(decide)
@@ -354,11 +363,7 @@ class Registry:
         comment: str | None = None,
     ) -> ModelVersion:
         """Move a version to a stage, and with ``archive_existing_versions`` those that are there to Archived, in one step."""
-        wanted, note = ModelStage.of(stage), check_note("comment", comment) or None
-        if archive_existing_versions and wanted not in (ModelStage.STAGING, ModelStage.PRODUCTION):
-            raise InvalidInput(
-                f"archive_existing_versions goes with Staging and Production, found the stage {wanted!r}: leave it out."
-            )
+        wanted, note = _stage(stage, archive_existing_versions), check_note("comment", comment) or None
         self._change(
             name, lambda model: moved(model, model.row(version).version, wanted, archive_existing_versions, note)
         )
@@ -433,7 +438,7 @@ class Registry:
         InvalidInput
             If it is in that stage.
         """
-        wanted, note = ModelStage.of(stage), check_note("comment", comment) or None
+        wanted, note = _stage(stage, archive_existing_versions), check_note("comment", comment) or None
 
         def drafts(model: Ledger) -> list[Draft]:
             number = model.row(version).version
@@ -501,7 +506,7 @@ class Registry:
             if not news:
                 raise _Unchanged("")
             revision = seen.version_of(_claim_of(name)) + 1
-            return Change(self._rows(model.model_id, name, revision, news, before), {_claim_of(name): revision})
+            return Change(self._rows(model.model_id, name, revision, news, before, model), {_claim_of(name): revision})
 
         self._claim(decide)
 
@@ -518,8 +523,12 @@ class Registry:
         revision: int,
         drafts: Sequence[Draft],
         before: Mapping[tuple[str, str, str], str | None],
+        model: Ledger | None = None,
     ) -> list[RegistryRow]:
         now = self._table.now()
+        if model is not None:
+            # who comes after has a later time too, whatever the clocks say: as-of answers go by it
+            now = max(now, model.newest + timedelta(microseconds=1))
         return [
             RegistryRow(
                 at=now,
@@ -574,8 +583,21 @@ class Registry:
         )
 
 
+def _concerns(row: RegistryRow, version: str) -> bool:
+    return row.version == version or (row.what == What.ALIAS and version in (row.before, row.value))
+
+
 def _claim_of(name: str) -> str:
     return f"model:{name}"
+
+
+def _stage(stage: str, archive: bool) -> str:
+    wanted = ModelStage.of(stage)
+    if archive and wanted not in (ModelStage.STAGING, ModelStage.PRODUCTION):
+        raise InvalidInput(
+            f"archive_existing_versions goes with Staging and Production, found the stage {wanted!r}: leave it out."
+        )
+    return wanted
 
 
 def _number(model: Ledger, version: object) -> str:

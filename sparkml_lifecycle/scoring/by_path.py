@@ -203,7 +203,7 @@ def _delta(conf: JobConf, storage: Storage, zone: str) -> Source:
                 "the source uses features of Delta that files alone do not show (deletion vectors, renamed columns …)"
             )
         schema = pa.schema(handle.schema().to_arrow())
-        pieces = _pieces(storage, handle, schema, zone)
+        pieces = pieces_of_table(storage, handle, schema, zone)
     except TableNotFoundError:
         there = storage.stat()
         what = (
@@ -227,7 +227,7 @@ def _delta(conf: JobConf, storage: Storage, zone: str) -> Source:
     return Source(state, schema, pieces, storage, bool(handle.metadata().partition_columns))
 
 
-def _pieces(storage: Storage, handle: Any, schema: pa.Schema, zone: str) -> list[Piece]:
+def pieces_of_table(storage: Storage, handle: Any, schema: pa.Schema, zone: str) -> list[Piece]:
     """The files of a Delta table with the values of their partitions, as Spark would read them."""
     names = handle.metadata().partition_columns
     if names and any("" in partition.values() for partition in handle.partitions()):

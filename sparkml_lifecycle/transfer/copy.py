@@ -95,16 +95,28 @@ def _placed(
     logged: runs.Rows = {
         row_type: (column, _rows(source, row_type, column, row.run_id)) for row_type, column in _LOGGED
     }
-    below = inside or f"models/{one.digest}"
+    name = source.get_experiment(row.experiment_id).name
+    experiment_id = runs.experiment(target, name)
+    below = _free(target, runs.place_of(target, experiment_id, row.run_id), inside, one.digest)
 
     def files(place: str) -> None:
         if with_artifacts:
             target.storage(place).upload(source.resolve(home), "")
         target.storage(place).upload(directory, below)
 
-    name = source.get_experiment(row.experiment_id).name
-    there = runs.put(target, row, runs.experiment(target, name), logged, files)
+    there = runs.put(target, row, experiment_id, logged, files)
     return uris.join(target.store.absolute(there.location), below), row.run_id
+
+
+def _free(target: LifecycleClient, place: str, inside: str, wanted: str) -> str:
+    """Where below a run's artifacts the files go: a version that is there may need what lies at their own path."""
+    by_digest = f"models/{wanted}"
+    if not inside:
+        return by_digest
+    there = target.storage(place)
+    if not there.exists(inside):
+        return inside
+    return inside if digest.digest_of_files(target.resolve(uris.join(place, inside))) == wanted else by_digest
 
 
 def _rows(client: LifecycleClient, row_type: type[Row], column: str, run_id: str) -> list[Any]:

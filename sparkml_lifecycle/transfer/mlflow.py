@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.client.integrity import taken
 from sparkml_lifecycle.entities import LifecycleStage, ModelStage
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, LifecycleError, NotFound, StorageError, did_you_mean
+from sparkml_lifecycle.registry.names import check_version
 from sparkml_lifecycle.registry.store import Draft, Files
 from sparkml_lifecycle.registry.tables import What
 from sparkml_lifecycle.tracking.tables import InputRow, MetricRow, ParamRow, RunRow, TagRow
@@ -27,6 +29,8 @@ from sparkml_lifecycle.transfer import runs
 
 _API, _ARTIFACTS = "/api/2.0/mlflow/", "/api/2.0/mlflow-artifacts/artifacts"
 _SECONDS = 120
+# what is wrong with one thing of a server does not keep the others from coming
+_WRONG = (LifecycleError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _PAGE = 25_000
 
 
@@ -86,14 +90,21 @@ def import_models(client: LifecycleClient, server: str, names: Sequence[str] = (
     known: list[str] = []
     failed: dict[str, str] = {}
     for name in names or sorted(models):
-        work = _Model(client, there, models[name])
-        for one in sorted(there.versions(name), key=lambda one: int(one["version"])):
-            shown = f"{name}/{one['version']}"
+        try:
+            work = _Model(client, there, models[name])
+            versions = sorted(there.versions(name), key=lambda one: int(one["version"]))
+        except _WRONG as error:
+            failed[name] = _why(error)
+            continue
+        for one in versions:
             try:
-                (brought if work.bring(one) else known).append(shown)
-            except LifecycleError as error:
-                failed[shown] = str(error)
-        work.finish()
+                (brought if work.bring(one) else known).append(f"{name}/{one['version']}")
+            except _WRONG as error:
+                failed[f"{name}/{one['version']}"] = _why(error)
+        try:
+            work.finish()
+        except _WRONG as error:
+            failed[f"{name}, stages and aliases"] = _why(error)
     return Imported(tuple(brought), tuple(known), failed)
 
 
@@ -133,9 +144,9 @@ class Server:
 
     def versions(self, name: str) -> list[dict[str, Any]]:
         """The versions of a model."""
-        return list(
-            self.pages("model-versions/search", "model_versions", filter="name = '" + name.replace("'", "''") + "'")
-        )
+        # MLflow's filters know no doubled quotes
+        quote = '"' if "'" in name else "'"
+        return list(self.pages("model-versions/search", "model_versions", filter=f"name = {quote}{name}{quote}"))
 
     def download(self, uri: str, target: Path, storage: Callable[[str], Any]) -> None:
         """Copy the artifacts below a URI to a directory: through the server, or where they lie if this machine reaches that."""
@@ -184,20 +195,24 @@ class _Model:
         self._client, self._server, self._model = client, server, model
         self.name = str(model["name"])
         self._numbers: dict[str, str] = {}
-        self._new: list[Mapping[str, Any]] = []
-        try:
+        self._came: list[Mapping[str, Any]] = []
+        with suppress(AlreadyExists):
             client.create_registered_model(self.name, _pairs(model.get("tags")), model.get("description"))
-            self._is_new = True
-        except AlreadyExists:
-            self._is_new = False
         found = client.search_model_versions(f"name = '{self.name.replace(chr(39), chr(39) * 2)}'", 10**6)
         self._known = {one.copied_from: one.version for one in found}
+        told = client.get_model_history(self.name)
+        self._gone = {str(one.version) for one in told if one.what == What.VERSION and one.after is None}
 
     def bring(self, one: Mapping[str, Any]) -> bool:
         """Bring a version, unless it is known; whether it was new."""
-        origin = f"{self._server.shown} models:/{self.name}/{one['version']}"
+        number = check_version(one["version"])
+        origin = f"{self._server.shown} models:/{self.name}/{number}"
         if origin in self._known:
-            self._numbers[one["version"]] = self._known[origin]
+            self._numbers[number] = self._known[origin]
+            self._came.append(one)
+            return False
+        if number in self._gone:
+            # somebody has deleted it here
             return False
         with tempfile.TemporaryDirectory(prefix="sparkml-") as folder:
             directory = Path(folder) / "model"
@@ -218,16 +233,19 @@ class _Model:
             _pairs(one.get("tags")).items(),
             one.get("description"),
             beside=[past],
-            number=int(one["version"]),
+            number=int(number),
         )
-        self._numbers[one["version"]] = made.version
-        self._new.append(one)
+        self._numbers[number] = made.version
+        self._came.append(one)
         return True
 
     def finish(self) -> None:
-        """Give the versions that are new their stages, and a model that is new its aliases."""
+        """Give versions their stages, and the model its aliases, where nobody here has given any."""
         because = f"as on {self._server.shown}"
-        for one in self._new:
+        moved = {one.version for one in self._client.get_model_history(self.name) if one.what == What.STAGE}
+        for one in self._came:
+            if self._numbers[one["version"]] in moved:
+                continue
             if (stage := one.get("current_stage") or ModelStage.NONE) != ModelStage.NONE:
                 self._client.transition_model_version_stage(
                     self.name, self._numbers[one["version"]], stage, comment=because
@@ -254,8 +272,10 @@ class _Model:
     def _with_run(self, run_id: str, directory: Path, below: str) -> str:
         run = self._server.call("runs/get", run_id=run_id)["run"]
         info = run["info"]
+        if info.get("run_id") != run_id:
+            raise StorageError(f"{self._server.shown} was asked for the run {run_id} and answered another.")
         experiment = self._server.call("experiments/get", experiment_id=info["experiment_id"])["experiment"]
-        row, logged = _rows_of(run, self._server)
+        row, logged = _rows_of(run_id, run, self._server)
         experiment_id = runs.experiment(self._client, experiment["name"])
         there = runs.put(
             self._client, row, experiment_id, logged, lambda place: self._client.storage(place).upload(directory, below)
@@ -263,9 +283,9 @@ class _Model:
         return uris.join(self._client.store.absolute(there.location), below)
 
 
-def _rows_of(run: Mapping[str, Any], server: Server) -> tuple[RunRow, runs.Rows]:
+def _rows_of(run_id: str, run: Mapping[str, Any], server: Server) -> tuple[RunRow, runs.Rows]:
     info, data = run["info"], run.get("data", {})
-    run_id, now = info["run_id"], datetime.now(UTC)
+    now = datetime.now(UTC)
     tags = {**_pairs(data.get("tags")), "sparkml.imported_from": server.shown}
     row = RunRow(
         at=now, run_id=run_id, experiment_id="", name=info.get("run_name") or tags.get("mlflow.runName") or run_id,
@@ -303,6 +323,12 @@ def _input(run_id: str, one: Mapping[str, Any], now: datetime) -> InputRow:
         context=tags.get("mlflow.data.context", ""), source_type=dataset.get("source_type") or "unknown",
         source=dataset.get("source") or "", schema=dataset.get("schema"), profile=dataset.get("profile"),
     )  # fmt: skip
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, LifecycleError):
+        return " ".join(str(error).split())
+    return f"the server's answer is not MLflow's ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
 def _pairs(given: Any) -> dict[str, str]:

@@ -32,6 +32,13 @@ def experiment(client: LifecycleClient, name: str) -> str:
         return client.experiment_named(name).experiment_id
 
 
+def place_of(client: LifecycleClient, experiment_id: str, run_id: str) -> str:
+    """Where the artifacts of a run lie in a lake, or would: as an absolute path or URI."""
+    there = find(client, run_id)
+    location = client.store.experiments.row(experiment_id).location
+    return client.store.absolute(there.location if there else uris.join(location, run_id, "artifacts"))
+
+
 def put(client: LifecycleClient, row: RunRow, experiment_id: str, logged: Rows, files: Callable[[str], None]) -> RunRow:
     """Write a run of elsewhere into a lake, its own row last; a run that is there is left as it is.
 
@@ -50,8 +57,8 @@ def put(client: LifecycleClient, row: RunRow, experiment_id: str, logged: Rows, 
     store = client.store
     place = store.experiments.row(experiment_id).location
     mine = replace(row, experiment_id=experiment_id, location=uris.join(place, row.run_id, "artifacts"))
-    files(store.absolute(mine.location))
     there = find(client, row.run_id)
+    files(store.absolute((there or mine).location))
     if there is not None and there.lifecycle_stage != LifecycleStage.REMOVED:
         return there
     for row_type, (column, rows) in logged.items():

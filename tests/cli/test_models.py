@@ -144,7 +144,7 @@ def test_a_card_a_copy_and_back(client, sparkml, tmp_path):
     assert sparkml("models", "field", "churn", "owner", "CRM").code == 0
     said = sparkml("models", "card", "churn", "@champion", "--out", tmp_path / "card.md")
     assert said.code == 0
-    assert "## Owner\n\nCRM" in (tmp_path / "card.md").read_text()
+    assert "## Owner\n\n> CRM" in (tmp_path / "card.md").read_text()
     said = sparkml("models", "copy", "churn@champion", "--to", tmp_path / "other", "--name", "churn-prod")
     assert "is version 1 of 'churn-prod' in" in said.out
     assert sparkml("models", "verify", "--lake", tmp_path / "other").code == 0

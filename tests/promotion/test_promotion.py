@@ -81,7 +81,11 @@ def test_one_that_does_not_pass_stays_and_the_history_says_why(churn):
         ("abs.mae > 1", None, "'abs' in a requirement is no alias"),
         ("metrics.mae + 1 <= current.mae", True, "current.mae = 13"),
         ("(metrics.mae - champion.mae) / champion.mae <= -0.05", True, "13"),
-        ("params.value = 12", True, "params.value = 12"),
+        ("params.value = 12", True, "params.value = '12.0'"),
+        ("params.value = '12.0'", True, "'12.0'"),
+        ("params.value != 12", False, "'12.0'"),
+        ("metrics.nothing <= 12 or metrics.mae > 0", False, "NaN is neither"),
+        ("not metrics.nothing > 12", False, "NaN is neither"),
         ("params.value < -champion.mae", False, "12"),
         ("tags.validated = 'yes'", True, "'yes'"),
         ("tags.validatd = 'yes'", False, "no tag 'validatd'. Did you mean 'validated'"),
@@ -95,7 +99,7 @@ def test_one_that_does_not_pass_stays_and_the_history_says_why(churn):
         ("metrics.mae <= staging.mae or metrics.mae > 99", True, "nobody is in Staging yet"),
         ("not (metrics.mae > staging.mae or metrics.mae > 99)", True, "nobody is in Staging yet"),
         ("not (metrics.mae > staging.mae or metrics.mae < 99)", False, "nobody is in Staging yet"),
-        ("tags.validated > 3", False, "not supported"),
+        ("tags.validated > 3", False, "'yes' is no number"),
         ("metrics.mae / 0 > 1", False, "division by zero"),
     ],
 )
@@ -118,10 +122,15 @@ def test_requirements(churn, text, passed, found):
         ("metrics.mae <=", "cannot be read"),
         ("mae <= 3", "say what it is of, such as metrics.mae"),
         ("metrics.mae <= abs(-3)", "Allowed: names"),
-        ("metrics.mae in (1, 2)", "Allowed: names"),
+        ("0.8 <= metrics.mae <= 0.99", "compares a comparison"),
+        ("metrics.mae and metrics.mae < 99", "compares nothing in 'metrics.mae'"),
+        ("metrics.mae < 99 -- and metrics.mae < 5", "holds a comment"),
+        (" and ".join(["metrics.mae < 99"] * 3000), "more than 500 parts|too deep"),
+        ("(" * 3000 + "metrics.mae < 99" + ")" * 3000, "too deep|more than 500"),
+        ("metrics.mae in (1, 2)", "compares nothing"),
         ("(select 1) = 1", "Allowed: names"),
         ("1 + 1", "compares nothing"),
-        ("metrics.mae <= 3; drop table x", "cannot be read|Allowed"),
+        ("metrics.mae <= 3; drop table x", "compares nothing"),
         (3, "found '3'|compares nothing"),
     ],
 )
@@ -288,6 +297,41 @@ def test_classes_are_measured(client, tmp_path, label):
             "roc_auc": roc_auc_score(frame[label], chances[:, 1]), "rows": len(frame),
         }
     )  # fmt: skip
+
+
+def test_labels_and_answers_are_compared_as_they_are(client, tmp_path):
+    import numpy as np
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    def measured(model, answers, labels):
+        place = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        fitted = model.fit(FRAME, answers)
+        package.save(fitted, place, Description(input_example=FRAME))
+        write_deltalake(f"{place}-t", pa.table({"a": [1.0, 2.0], "b": [1.0, 2.0], "y": labels}))
+        return measure.LabelledTable(client, f"{place}-t", "y").measure(package.read(place)).metrics
+
+    # longer classes than labels are no labels
+    assert measured(DummyClassifier(), ["nope", "nope"], ["n", "n"])["accuracy"] == 0
+    assert measured(DummyClassifier(), [1, 1], ["1", "2"])["accuracy"] == 0.5
+    # what the model does not know has no probability
+    assert set(measured(DummyClassifier(), [0, 1], ["yes", "no"])) == {"accuracy", "rows"}
+    assert "roc_auc" in measured(DummyClassifier(strategy="prior"), ["down", "up"], ["up", "down"])
+    with pytest.raises(InvalidInput, match="answers numbers, and the labels are"):
+        measured(DummyRegressor(), [1.0, 2.0], ["1", "2"])
+    with pytest.raises(SchemaError, match="classes are texts, numbers or booleans"):
+        measured(DummyClassifier(), [1, 2], pa.array([[1], [2]]))
+    found = measured(DummyRegressor(), [1.0, 2.0], [1.0, float("nan")])
+    assert np.isnan([found[key] for key in ("mae", "rmse", "max_error")]).all()
+
+
+def test_a_table_that_nothing_is_asked_of_is_refused(churn, tmp_path):
+    labelled(tmp_path / "truth")
+    with pytest.raises(InvalidInput, match="nothing would be evaluated"):
+        promotion.promote(churn, "churn", 2, check_load=True, evaluate=tmp_path / "truth", label="y")
+    verdict = promotion.promote(
+        churn, "churn", 2, require="metrics.nothing < 1", evaluate=tmp_path / "truth", label="y"
+    )
+    assert verdict.checks[0].found == "'nothing' is not computed on the table; there are mae, rmse, r2, max_error, rows"
 
 
 def test_a_table_that_does_not_fit_says_so(client, churn, tmp_path):

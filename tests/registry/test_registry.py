@@ -366,3 +366,65 @@ def test_bytecode_and_a_download_change_no_digest(client, source, tmp_path):
     client.verify_model_version("churn", 1)
     copy = client.fetch_version(made, tmp_path / "copy")
     assert client.register_model(copy, "churn").digest == made.digest
+
+
+def test_bytecode_beside_a_models_code_is_not_run(client, tmp_path):
+    import py_compile
+
+    import numpy as np
+
+    code = tmp_path / "helpers_of_z.py"
+    code.write_text("def one(rows):\n    return [1.0] * len(rows)\n")
+    (tmp_path / "model_z.py").write_text(
+        "from sparkml_lifecycle import models\nfrom sparkml_lifecycle.pyfunc import PythonModel\n"
+        "class Z(PythonModel):\n    def predict(self, context, model_input, params=None):\n"
+        "        import helpers_of_z\n        return helpers_of_z.one(model_input)\n"
+        "models.set_model(Z())\n"
+    )
+    pyfunc.save_model(tmp_path / "z", python_model=str(tmp_path / "model_z.py"), code_paths=[code], allow_code=True)
+    client.register_model(tmp_path / "z", "z")
+    ml.set_tracking_uri(client.tracking_uri)
+    evil = tmp_path / "evil.py"
+    evil.write_text("def one(rows):\n    return [6.0] * len(rows)\n")
+    there = tmp_path / "z" / "code" / "helpers_of_z.py"
+    (there.parent / "__pycache__").mkdir(exist_ok=True)
+    import importlib.util
+
+    cached = importlib.util.cache_from_source(str(there))
+    py_compile.compile(str(evil), cached, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    model = pyfunc.load_model("models:/z/1", allow_code=True)
+    assert np.asarray(model.predict(FRAME)).tolist() == [1.0, 1.0]
+
+
+def test_a_version_of_a_name_that_was_used_before_has_its_own_history(client, source):
+    client.register_model(source, "churn")
+    client.set_registered_model_alias("churn", "champion", 1, comment="the old one")
+    client.delete_registered_model("churn")
+    client.register_model(source, "churn")
+    assert [one.what for one in client.get_model_history("churn", 1)] == ["version"]
+    assert "the old one" in [one.comment for one in client.get_model_history("churn")]
+
+
+def test_a_clock_that_goes_wrong_keeps_the_order_of_changes(client, source, monkeypatch):
+    from datetime import timedelta
+
+    for _ in range(3):
+        client.register_model(source, "churn")
+    writer = client.store.lake.writer
+    for version, minutes in ((1, 10), (2, 20), (3, 5)):
+        monkeypatch.setattr(writer, "clock", lambda minutes=minutes: datetime.now(UTC) + timedelta(minutes=minutes))
+        client.transition_model_version_stage("churn", version, "Production", archive_existing_versions=True)
+    moments = [one.timestamp for one in client.get_model_history("churn")]
+    assert moments == sorted(moments)
+    for minutes in range(0, 30, 1):
+        model = client.registry.find("churn", as_of=datetime.now(UTC) + timedelta(minutes=minutes))
+        assert len(model.holders("Production")) <= 1
+
+
+def test_a_download_goes_beside_what_is_there(client, source, tmp_path):
+    client.register_model(source, "churn")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "other.txt").write_text("x")
+    there = client.resolve("models:/churn/1", tmp_path / "full")
+    assert (there / "other.txt").exists()
+    assert (there / "MLmodel").exists()

@@ -118,3 +118,23 @@ def test_within_one_lake_it_is_another_call(client, source, tmp_path):
     (tmp_path / "link").symlink_to(client.tracking_uri)
     with pytest.raises(InvalidInput, match="copy_model_version"):
         transfer.copy_version(client, "churn", 1, LifecycleClient(tmp_path / "link"))
+
+
+def test_a_copy_takes_no_files_from_a_version_that_is_there(client, production, logged):
+    import shutil
+
+    from tests.registry.models import mean
+
+    transfer.copy_version(client, "churn", 1, production)
+    production.transition_model_version_stage("churn", 1, "Production")
+    # the run's model is saved anew at home, at the same path
+    shutil.rmtree(client.resolve(f"runs:/{logged}/model"))
+    ml.set_tracking_uri(client.tracking_uri)
+    ml.log_model(mean(7.0), "model", run_id=logged, input_example=FRAME)
+    client.register_model(f"runs:/{logged}/model", "churn")
+    made = transfer.copy_version(client, "churn", 2, production)
+    production.verify_model_version("churn", 1)
+    assert made.source.endswith(f"/models/{made.digest}")
+    ml.set_tracking_uri(production.tracking_uri)
+    assert pyfunc.load_model("models:/churn/Production").predict(FRAME).tolist() == [2.0, 2.0]
+    assert pyfunc.load_model("models:/churn/2").predict(FRAME).tolist() == [7.0, 7.0]
