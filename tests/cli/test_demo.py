@@ -28,7 +28,7 @@ def test_the_demo_trains_scores_and_does_not_start_over(tmp_path):
         return done.stdout
 
     first = demo()
-    assert "336,776 flights in " in first
+    assert "336,776 flights with models:/flight-delay@champion in " in first
     assert (
         "Spark and delta-rs read the same 336,776 rows; 1,000 compared with the framework's own predict, all " in first
     )
