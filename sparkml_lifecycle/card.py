@@ -87,7 +87,7 @@ def write(client: LifecycleClient, name: str, version: str | int, path: str | Pa
 def card_of(client: LifecycleClient, version: ModelVersion, folder: str) -> Card:
     """The card of a version, with its plots below ``folder``."""
     run = _run_of(client, version)
-    found, problem = _manifest_of(client, version)
+    directory, found, problem = _opened(client, version)
     summaries = client.get_metric_summaries(version.run_id) if run and version.run_id else []
     series = {one.key: client.get_metric_history(str(version.run_id), one.key) for one in summaries}
     drawn = [list(points) for points in series.values() if len({point.step for point in points}) > 1]
@@ -100,7 +100,7 @@ def card_of(client: LifecycleClient, version: ModelVersion, folder: str) -> Card
         _data(run),
         _params(run),
         _metrics(summaries, plots, folder),
-        _environment(client, version, found),
+        _environment(directory, found),
         _history(client.get_model_history(version.name, version.version)),
     ]
     return Card("\n".join(parts), folder, plots)
@@ -113,11 +113,13 @@ def _run_of(client: LifecycleClient, version: ModelVersion) -> Run | None:
         return None
 
 
-def _manifest_of(client: LifecycleClient, version: ModelVersion) -> tuple[Manifest | None, str]:
+def _opened(client: LifecycleClient, version: ModelVersion) -> tuple[Path | None, Manifest | None, str]:
+    """The directory of a version and its manifest, or why there are none."""
     try:
-        return manifest.read(client.fetch_version(version)), ""
+        directory = client.fetch_version(version)
+        return directory, manifest.read(directory), ""
     except LifecycleError as error:
-        return None, str(error)
+        return None, None, str(error)
 
 
 def _head(version: ModelVersion, model: RegisteredModel) -> str:
@@ -213,10 +215,10 @@ def _metrics(summaries: Sequence[MetricSummary], plots: Mapping[str, list[Metric
     return f"## Metrics\n\n{_table(('metric', 'last', 'smallest', 'largest', 'step'), rows)}\n{pictures}"
 
 
-def _environment(client: LifecycleClient, version: ModelVersion, found: Manifest | None) -> str:
-    if found is None:
+def _environment(directory: Path | None, found: Manifest | None) -> str:
+    if directory is None or found is None:
         return f"## Environment\n\n{_empty()}\n"
-    file = client.fetch_version(version) / "requirements.txt"
+    file = directory / "requirements.txt"
     lines = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
     python = found.python_function.get("python_version")
     said = f"Python {python}.\n" if python else ""

@@ -1,7 +1,6 @@
 """MLflow's module-level API: ``ml.start_run()``, ``ml.log_metric(...)``; it logs to the current run of the current lake."""
 
 import atexit
-import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -24,7 +23,7 @@ from sparkml_lifecycle.entities import (
     RunTag,
     ViewType,
 )
-from sparkml_lifecycle.errors import AlreadyExists, InvalidInput
+from sparkml_lifecycle.errors import InvalidInput
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.tracking import names
 from sparkml_lifecycle.tracking.frame import to_pandas
@@ -81,7 +80,11 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
     """
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidInput("Give either experiment_name or experiment_id.")
-    experiment = _client().get_experiment(experiment_id) if experiment_id is not None else _named(str(experiment_name))
+    experiment = (
+        _client().get_experiment(experiment_id)
+        if experiment_id is not None
+        else _client().experiment_made(str(experiment_name))
+    )
     if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
         raise InvalidInput(f"The experiment {experiment.name!r} is deleted. Restore it, or choose another name.")
     current.set_experiment_id(experiment.experiment_id)
@@ -510,17 +513,6 @@ def _logging(run_id: str | None = None) -> tuple[LifecycleClient, str]:
 def _experiment_id() -> str:
     chosen = current.experiment_id()
     return chosen if chosen is not None else set_experiment(Settings.load().experiment_name).experiment_id
-
-
-def _named(name: str) -> Experiment:
-    client = _client()
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return found
-    # somebody may make it in the meantime, which is what was wanted
-    with contextlib.suppress(AlreadyExists):
-        client.create_experiment(name)
-    return client.experiment_named(name)
 
 
 def _read(run_id: str) -> ActiveRun:

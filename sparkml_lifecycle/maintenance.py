@@ -23,7 +23,6 @@ from sparkml_lifecycle.tracking.tables import (
     TagRow,
 )
 
-_EVERY = 10**9
 # a folded table comes before its fold
 TABLES: tuple[type[Row], ...] = (
     ExperimentRow, RunRow, ParamRow, TagRow, InputRow, ScoringRow, RegistryRow, MetricRow, LatestMetricRow,
@@ -190,21 +189,22 @@ def _erase(lake: Lake, run_id: str, fenced: bool = True) -> int:
 
 def _needed(client: LifecycleClient, rows: Sequence[RunRow]) -> dict[str, str]:
     """Of runs those that a registered model version came from, or has its files in, each with one of these versions."""
-    by_run = {one.run_id: f"models:/{one.name}/{one.version}" for one in client.search_model_versions(None, _EVERY)}
     pinned = _Pinned(client)
     found = {}
     for row in rows:
         within = pinned.within(client.store.absolute(row.location))
-        if version := by_run.get(row.run_id) or next(iter(within.values()), None):
+        if version := pinned.by_run.get(row.run_id) or next(iter(within.values()), None):
             found[row.run_id] = version
     return found
 
 
 class _Pinned:
-    """The places of registered model versions, whose files stay."""
+    """The runs and places of registered model versions, whose files stay."""
 
     def __init__(self, client: LifecycleClient) -> None:
-        self._places = {uris.real(place): version for place, version in client.registry.pins().items()}
+        needs = client.registry.needs()
+        self.by_run = {need.run_id: need.version for need in needs}
+        self._places = {uris.real(need.place): need.version for need in needs}
 
     def within(self, place: str) -> dict[str, str]:
         """Those at, below or above a place, each with a version that needs it."""

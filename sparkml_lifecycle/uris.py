@@ -223,6 +223,17 @@ def join(base: str, *parts: str) -> str:
     return "/".join([base.rstrip("/"), *named] if base else named)
 
 
+def placed(home: str, location: str) -> str:
+    """A stored location as an absolute path or URI: a relative one lies below ``home``."""
+    return location if "://" in location or location.startswith("/") else join(home, location)
+
+
+def below(place: str, home: str) -> str | None:
+    """A place as a path below ``home``, with links of local paths followed: empty for ``home`` itself, None elsewhere."""
+    real_home, real_place = real(home), real(place)
+    return real_place[len(real_home) :].strip("/") if is_within(real_place, real_home) else None
+
+
 def check_relative(path: str) -> str:
     """``path`` with forward slashes, if it stays below where it starts.
 

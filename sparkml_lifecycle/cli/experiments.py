@@ -102,7 +102,7 @@ def create(
     tags = dict(tag_of(one) for one in tag or ())
     client = named.client(lake, new=True)
     experiment_id = client.create_experiment(name, artifact_location, tags)
-    _done(
+    terminal.done(
         as_json, {"experiment_id": experiment_id, "name": name}, f"Created the experiment {name!r}, id {experiment_id}."
     )
 
@@ -119,7 +119,7 @@ def rename(
     one = named.experiment(client, name_or_id)
     client.rename_experiment(one.experiment_id, new_name)
     document = {"experiment_id": one.experiment_id, "name": new_name, "before": one.name}
-    _done(as_json, document, f"Renamed the experiment {one.experiment_id} from {one.name!r} to {new_name!r}.")
+    terminal.done(as_json, document, f"Renamed the experiment {one.experiment_id} from {one.name!r} to {new_name!r}.")
 
 
 @commands.command("delete", epilog="Example: sparkml experiments delete churn")
@@ -137,7 +137,7 @@ def delete(
     if not before:
         hidden = f" with {shown.several(runs, 'run')}" if runs else ", which had no runs"
         said = f"Deleted the experiment {one.name!r}{hidden}. To bring it back: sparkml experiments restore {one.experiment_id}"
-    _done(
+    terminal.done(
         as_json,
         {"experiment_id": one.experiment_id, "name": one.name, "hidden_runs": runs, "changed": not before},
         said,
@@ -158,7 +158,9 @@ def restore(
     said = f"Restored the experiment {one.name!r} with {shown.several(runs, 'run')}."
     if before:
         said = f"The experiment {one.name!r} is not deleted; nothing to do."
-    _done(as_json, {"experiment_id": one.experiment_id, "name": one.name, "runs": runs, "changed": not before}, said)
+    terminal.done(
+        as_json, {"experiment_id": one.experiment_id, "name": one.name, "runs": runs, "changed": not before}, said
+    )
 
 
 @commands.command("export", epilog="Example: sparkml experiments export churn churn.parquet")
@@ -176,7 +178,7 @@ def export_runs(
     one = named.experiment(client, name_or_id)
     pages = client.search_table_pages([one.experiment_id], max_results=_EVERY_RUN)
     count = export.write_table(pages, file, in_order=False)
-    _done(
+    terminal.done(
         as_json, {"file": str(file), "runs": count}, f"Wrote {shown.several(count, 'run')} of {one.name!r} to {file}."
     )
 
@@ -223,9 +225,3 @@ def tag_of(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise typer.BadParameter(f"{text!r} is no tag; write --tag team=crm.")
     return key, value
-
-
-def _done(as_json: bool, document: dict[str, Any], said: str) -> None:
-    if as_json:
-        return terminal.print_json(document)
-    terminal.show(said)

@@ -12,6 +12,7 @@ from sparkml_lifecycle.cli import named, shown, terminal
 from sparkml_lifecycle.cli.experiments import tag_of
 from sparkml_lifecycle.entities import ModelChange, ModelStage, ModelVersion, RegisteredModel
 from sparkml_lifecycle.errors import LifecycleError
+from sparkml_lifecycle.lake import literal
 
 if TYPE_CHECKING:
     from sparkml_lifecycle.client import LifecycleClient
@@ -86,8 +87,7 @@ def list_versions(
     client = named.client(lake)
     if name is not None:
         client.get_registered_model(name)
-        quoted = "name = '" + name.replace("'", "''") + "'"
-        text = f"{quoted} and ({text})" if text else quoted
+        text = f"{_named(name)} and ({text})" if text else _named(name)
     found = client.search_model_versions(text, most)
     if as_json:
         return terminal.print_json({"versions": [_version(one) for one in found]})
@@ -145,7 +145,7 @@ def create(
 ) -> None:
     """Register a model without versions; `register` makes the model with its first version."""
     model = named.client(lake, new=True).create_registered_model(name, dict(map(tag_of, tag or ())), description)
-    _done(as_json, _model(model), f"Created the model {name!r}.")
+    terminal.done(as_json, _model(model), f"Created the model {name!r}.")
 
 
 @commands.command("register", epilog="Example: sparkml models register runs:/4f…/model churn --tag data=march")
@@ -161,7 +161,9 @@ def register(
 ) -> None:
     """Make the next version of a model, and the model where it is not there."""
     one = named.client(lake).register_model(uri, name, dict(map(tag_of, tag or ())), description)
-    _done(as_json, _version(one), f"Registered {uri} as version {one.version} of {name!r}, digest {one.digest[:12]}.")
+    terminal.done(
+        as_json, _version(one), f"Registered {uri} as version {one.version} of {name!r}, digest {one.digest[:12]}."
+    )
 
 
 @commands.command("rename", epilog="Example: sparkml models rename churn churn-eu")
@@ -173,7 +175,7 @@ def rename(
 ) -> None:
     """Give a model another name; its versions and its history stay."""
     model = named.client(lake).rename_registered_model(name, new_name)
-    _done(as_json, _model(model), f"Renamed the model {name!r} to {new_name!r}.")
+    terminal.done(as_json, _model(model), f"Renamed the model {name!r} to {new_name!r}.")
 
 
 @commands.command("delete", epilog="Example: sparkml models delete churn 3 --comment 'trained on the wrong month'")
@@ -194,13 +196,13 @@ def delete(
         if one.aliases:
             lost += f", with its aliases {', '.join(f'@{alias}' for alias in one.aliases)}"
         document = {"name": name, "version": one.version, "aliases": list(one.aliases), "stage": one.current_stage}
-        return _done(as_json, document, f"Deleted version {one.version} of {name!r}{lost}.")
+        return terminal.done(as_json, document, f"Deleted version {one.version} of {name!r}{lost}.")
     client.get_registered_model(name)
-    count = len(client.search_model_versions("name = '" + name.replace("'", "''") + "'"))
+    count = len(client.search_model_versions(_named(name)))
     if not yes:
         typer.confirm(f"Delete the model {name!r} with {shown.several(count, 'version')}?", abort=True, err=True)
     client.delete_registered_model(name, comment)
-    _done(
+    terminal.done(
         as_json,
         {"name": name, "versions": count},
         f"Deleted the model {name!r} with {shown.several(count, 'version')}.",
@@ -222,7 +224,7 @@ def describe(
     else:
         version = _found(client, name, version).version
         client.update_model_version(name, version, text)
-    _done(as_json, {"name": name, "version": version, "description": text}, f"Described {_of(name, version)}.")
+    terminal.done(as_json, {"name": name, "version": version, "description": text}, f"Described {_of(name, version)}.")
 
 
 @commands.command("tag", epilog="Example: sparkml models tag churn validated yes --version 3")
@@ -239,7 +241,7 @@ def tag(
     if remove == (value is not None):
         raise typer.BadParameter("give a VALUE, or --remove.")
     client = named.client(lake)
-    number = None if version is None else _found(client, name, version).version
+    number = _number(client, name, version)
     if remove:
         client.registry.delete_tag(name, key, number)
     else:
@@ -249,7 +251,7 @@ def tag(
         if remove
         else f"Tagged {_of(name, number)}: {key} = {value}."
     )
-    _done(as_json, {"name": name, "version": number, "key": key, "value": value}, said)
+    terminal.done(as_json, {"name": name, "version": number, "key": key, "value": value}, said)
 
 
 @commands.command(
@@ -268,7 +270,7 @@ def stage(
     client = named.client(lake)
     number = _found(client, name, version).version
     one = client.transition_model_version_stage(name, number, to, archive, comment)
-    _done(as_json, _version(one), f"Version {number} of {name!r} is in {one.current_stage} now.")
+    terminal.done(as_json, _version(one), f"Version {number} of {name!r} is in {one.current_stage} now.")
 
 
 @commands.command("alias", epilog="Example: sparkml models alias churn champion 3")
@@ -285,13 +287,13 @@ def alias(
     if remove == (version is not None):
         raise typer.BadParameter("give a VERSION, or --remove.")
     client, word = named.client(lake), given.removeprefix("@")
-    number = None if version is None else _found(client, name, version).version
+    number = _number(client, name, version)
     if number is None:
         client.delete_registered_model_alias(name, word, comment)
     else:
         client.set_registered_model_alias(name, word, number, comment)
     said = f"models:/{name}@{word} is version {number} now." if number else f"The alias {word!r} of {name!r} is gone."
-    _done(as_json, {"name": name, "alias": word, "version": number}, said)
+    terminal.done(as_json, {"name": name, "alias": word, "version": number}, said)
 
 
 @commands.command("comment", epilog="Example: sparkml models comment churn 3 'scores the south too low'")
@@ -311,10 +313,10 @@ def comment(
     number = _found(client, name, version).version
     if remove is not None:
         client.delete_model_version_comment(name, number, remove)
-        return _done(as_json, {"comment_id": remove}, f"Removed comment {remove} on {_of(name, number)}.")
+        return terminal.done(as_json, {"comment_id": remove}, f"Removed comment {remove} on {_of(name, number)}.")
     if text is not None:
         one = client.registry.comment(name, number, text, change)
-        return _done(as_json, _plain(vars(one)), f"Comment {one.comment_id} on {_of(name, number)}.")
+        return terminal.done(as_json, _plain(vars(one)), f"Comment {one.comment_id} on {_of(name, number)}.")
     found = client.get_model_version_comments(name, number)
     if as_json:
         return terminal.print_json({"comments": [_plain(vars(one)) for one in found]})
@@ -342,7 +344,7 @@ def request(
     client = named.client(lake)
     one = client.request_transition(name, _found(client, name, version).version, to, archive, comment)
     said = f"Asked to move {_of(name, one.version)} to {one.stage}. Somebody else approves: sparkml models approve {name} {one.version}"
-    _done(as_json, _plain(vars(one)), said)
+    terminal.done(as_json, _plain(vars(one)), said)
 
 
 @commands.command("requests", epilog="Example: sparkml models requests churn")
@@ -375,7 +377,7 @@ def approve(
     """Approve a request, which moves the version; not one's own."""
     client = named.client(lake)
     one = client.approve(name, _found(client, name, version).version, to, comment)
-    _done(as_json, _version(one), f"Approved: {_of(name, one.version)} is in {one.current_stage} now.")
+    terminal.done(as_json, _version(one), f"Approved: {_of(name, one.version)} is in {one.current_stage} now.")
 
 
 @commands.command("reject", epilog="Example: sparkml models reject churn 3 --comment 'worse in the south'")
@@ -390,7 +392,7 @@ def reject(
     """Reject a request."""
     client = named.client(lake)
     one = client.reject(name, _found(client, name, version).version, to, comment)
-    _done(as_json, _version(one), f"Rejected; {_of(name, one.version)} stays in {one.current_stage}.")
+    terminal.done(as_json, _version(one), f"Rejected; {_of(name, one.version)} stays in {one.current_stage}.")
 
 
 @commands.command("history", epilog="Example: sparkml models history churn --version 3")
@@ -441,8 +443,8 @@ def verify(
     else:
         if name is not None:
             client.get_registered_model(name)
-        quoted = None if name is None else "name = '" + name.replace("'", "''") + "'"
-        wanted = client.search_model_versions(quoted, 10**9, ["name", "version_number"])
+        which = None if name is None else _named(name)
+        wanted = client.search_model_versions(which, 10**9, ["name", "version_number"])
     found = [(one, _broken(client, one)) for one in wanted]
     broken = [problem for _, problem in found if problem]
     if as_json:
@@ -537,10 +539,10 @@ def field(
     if remove == (text is not None):
         raise typer.BadParameter("give a TEXT, or --remove.")
     client = named.client(lake)
-    number = None if version is None else _found(client, name, version).version
+    number = _number(client, name, version)
     client.set_model_field(name, key, text, number)
     said = f"{key} of {_of(name, number)} is {'empty' if remove else 'filled in'} now."
-    _done(as_json, {"name": name, "version": number, "key": key, "value": text}, said)
+    terminal.done(as_json, {"name": name, "version": number, "key": key, "value": text}, said)
 
 
 @commands.command("card", epilog="Example: sparkml models card churn Production --out churn.md")
@@ -559,7 +561,7 @@ def card(
     client = named.client(lake)
     number = _found(client, name, version).version
     written = cards.write(client, name, number, out)
-    _done(
+    terminal.done(
         as_json,
         {"name": name, "version": number, "file": str(written)},
         f"Wrote the card of {_of(name, number)}: {written}",
@@ -584,7 +586,7 @@ def copy(
     one = client.get_version_of(which if which.startswith("models:") else f"models:/{which}")
     made = transfer.copy_version(client, one.name, one.version, other, name, with_artifacts)
     said = f"{_of(one.name, one.version)} is {_of(made.name, made.version)} in {other.tracking_uri}, digest {made.digest[:12]}."
-    _done(as_json, _version(made), said)
+    terminal.done(as_json, _version(made), said)
 
 
 @commands.command("import", epilog="Example: sparkml models import http://mlflow:5000 churn")
@@ -629,6 +631,15 @@ def gate_table(verdict: "Verdict") -> Any:
 def _found(client: "LifecycleClient", name: str, version: str, as_of: datetime | None = None) -> ModelVersion:
     selected = uris.ModelUri(name, version.removeprefix("@"), is_alias=version.startswith("@"))
     return client.registry.version_of(selected, as_of)
+
+
+def _number(client: "LifecycleClient", name: str, version: str | None) -> str | None:
+    return None if version is None else _found(client, name, version).version
+
+
+def _named(name: str) -> str:
+    """The filter for the versions of a model."""
+    return f"name = {literal(name)}"
 
 
 def _when(text: str | None) -> datetime | None:
@@ -708,9 +719,3 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return {
         key: shown.iso(value) if key.endswith("_timestamp") else shown.plain(value) for key, value in values.items()
     }
-
-
-def _done(as_json: bool, document: dict[str, Any], said: str) -> None:
-    if as_json:
-        return terminal.print_json(document)
-    terminal.show(said)

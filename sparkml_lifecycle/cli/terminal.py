@@ -230,6 +230,13 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=not unicode, allow_nan=False), flush=True)
 
 
+def done(as_json: bool, document: dict[str, Any], said: str) -> None:
+    """What a command did: one JSON document, or a line for a person."""
+    if as_json:
+        return print_json(document)
+    show(said)
+
+
 def plain(text: str) -> "Text":
     """A text as it is: its own brackets are no markup, and its control characters do nothing."""
     from rich.text import Text

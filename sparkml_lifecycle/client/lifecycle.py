@@ -4,12 +4,13 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sparkml_lifecycle import current, uris
-from sparkml_lifecycle.client.artifacts import Artifacts, fetch
+from sparkml_lifecycle.client.artifacts import Artifacts
 from sparkml_lifecycle.client.models import RegisteredModels
 from sparkml_lifecycle.client.resolve import resolve
 from sparkml_lifecycle.entities import (
@@ -27,7 +28,7 @@ from sparkml_lifecycle.entities import (
     RunTag,
     ViewType,
 )
-from sparkml_lifecycle.errors import InvalidInput, NotFound
+from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotFound
 from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.storage import Storage
 from sparkml_lifecycle.tracking import names
@@ -529,6 +530,16 @@ class LifecycleClient(RegisteredModels):
         """
         return self._store.experiments.get(self.experiment_id_of(name))
 
+    def experiment_made(self, name: str) -> Experiment:
+        """An experiment by its name, made where it is not there; who makes it at the same time gets the same one."""
+        found = self.get_experiment_by_name(name)
+        if found is not None:
+            return found
+        # somebody may make it in the meantime, which is what was wanted
+        with suppress(AlreadyExists):
+            self.create_experiment(name)
+        return self.experiment_named(name)
+
     def experiment_id_of(self, name: str) -> str:
         """The id of an experiment by its name; :class:`NotFound` as in :meth:`experiment_named`."""
         found = self._store.experiments.id_of(name)
@@ -537,9 +548,6 @@ class LifecycleClient(RegisteredModels):
                 f"There is no experiment {name!r} in the lake {self._uri!r}.{self._store.experiments.nearest(name)}"
             )
         return found
-
-    def _fetched(self, place: str) -> Path:
-        return fetch(self.storage(place), "", None)
 
     def _to_write(self, run_id: str) -> Artifacts:
         self._store.require_active(run_id)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import integrity
-from sparkml_lifecycle.client.artifacts import copied
+from sparkml_lifecycle.client.artifacts import copied, fetch
 from sparkml_lifecycle.entities import (
     LifecycleStage,
     ModelChange,
@@ -356,7 +356,7 @@ class RegisteredModels:
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def _fetched(self, place: str) -> Path:
-        raise NotImplementedError
+        return fetch(self._store.lake.storage.at(place), "", None)
 
     def _register(
         self,

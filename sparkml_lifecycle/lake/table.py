@@ -313,8 +313,8 @@ class Table(Generic[R]):
         Parameters
         ----------
         decide : callable
-            Given the table at one version, the change to make; it may raise a :class:`LifecycleError` to give up. It is
-            called again for each attempt.
+            Given the table at one version, the change to make; one without rows commits nothing, and it may raise a
+            :class:`LifecycleError` to give up. It is called again for each attempt.
 
         Returns
         -------
@@ -334,6 +334,9 @@ class Table(Generic[R]):
                 done = found
                 return
             change = decide(seen)
+            if not change.rows:
+                done = []
+                return
             seq = self._next_seq(handle)
             stamps = {"by": self.writer.by, "writer": self.writer.id, "seq": seq, "claim": claim}
             done = [replace(row, **stamps) for row in change.rows]  # type: ignore[arg-type]

@@ -160,6 +160,7 @@ class _Trial:
         self._model = client.registry.find(asked.name)
         self._candidate = self._model.version(number)
         self._metrics: dict[str, Mapping[str, float]] = {}
+        self._directories: dict[str, Path] = {}
         self._places = {place: _holder(self._model, place) for place in self._compared()}
 
     def decide(self) -> Verdict:
@@ -219,8 +220,7 @@ class _Trial:
             return self._known(self._candidate.tags, name, f"version {self._candidate.version} has no tag {name.key!r}")
         if name.source == "params":
             params = self._run(self._candidate).data.params
-            text = self._known(params, name, f"the run of version {self._candidate.version} has no param {name.key!r}")
-            return text
+            return self._known(params, name, f"the run of version {self._candidate.version} has no param {name.key!r}")
         place = self._place_of(name.source)
         held = self._places[place]
         if held is None:
@@ -240,8 +240,8 @@ class _Trial:
 
     def _measured(self, version: ModelVersion) -> dict[str, float]:
         if self._table is not None:
-            directory = self._client.fetch_version(version)
-            return self._table.measure(package.read(directory, allow_code=self._asked.allow_code)).metrics
+            directory = self._directory(version)
+            return self._table.measure(package.read(directory, allow_code=self._asked.allow_code))
         found: dict[str, float] = {}
         if version.run_id:
             for one in self._client.get_metric_summaries(version.run_id):
@@ -261,12 +261,18 @@ class _Trial:
             raise Absent(f"{missing}.{did_you_mean(name.key, values)}", holds=False)
         return values[name.key]
 
+    def _directory(self, version: ModelVersion) -> Path:
+        """The files of a version, which lie elsewhere perhaps: fetched once."""
+        if version.version not in self._directories:
+            self._directories[version.version] = self._client.fetch_version(version)
+        return self._directories[version.version]
+
     # -- the model itself --------------------------------------------------------------------------------------------------
 
     def _changed_files(self) -> list[Check]:
         """Nothing, where the files are those that were registered."""
         try:
-            self._client.fetch_version(self._candidate)
+            self._directory(self._candidate)
         except IntegrityError as error:
             return [Check("files as they were registered", False, str(error))]
         return []
@@ -274,7 +280,7 @@ class _Trial:
     def _signature(self) -> Check:
         what = "signature"
         try:
-            mine = manifest.read(self._client.fetch_version(self._candidate)).signature
+            mine = manifest.read(self._directory(self._candidate)).signature
         except LifecycleError as error:
             return Check(what, False, str(error))
         if mine is None or not mine.inputs:
@@ -288,7 +294,7 @@ class _Trial:
     def _compared_with(self, held: str | None, mine: Any) -> tuple[bool, str]:
         """Whether callers of the version that is there now could use this one, and why not."""
         try:
-            theirs = manifest.read(self._client.fetch_version(self._model.version(held))).signature
+            theirs = manifest.read(self._directory(self._model.version(held))).signature
         except LifecycleError as error:
             return True, f"version {held} cannot be read to compare with: {error}"
         if theirs is None or not theirs.inputs:
@@ -299,7 +305,7 @@ class _Trial:
     def _loads(self) -> Check:
         what = "loads and predicts"
         try:
-            directory = self._client.fetch_version(self._candidate)
+            directory = self._directory(self._candidate)
             model = package.read(directory, allow_code=self._asked.allow_code)
             rows = _example(model, directory)
             if rows is None or not rows.num_rows:

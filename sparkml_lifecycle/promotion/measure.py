@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +14,6 @@ if TYPE_CHECKING:
     from sparkml_lifecycle.loaded import PyFuncModel
 
 _METHOD = "predict_proba"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Metrics of a model on a table.
-
-    Attributes
-    ----------
-    metrics : dict of str to float
-        ``mae``, ``rmse``, ``r2`` and ``max_error`` of a model that answers quantities; ``accuracy``, and with probabilities of two
-        classes ``log_loss`` and ``roc_auc``, of one that answers classes. ``rows`` counts those with a label.
-    version : int
-        Of the table.
-    """
-
-    metrics: dict[str, float]
-    version: int
 
 
 class LabelledTable:
@@ -72,8 +54,12 @@ class LabelledTable:
                 f"The table {self.place!r} has no column {label!r}. It has: {', '.join(self._columns)}.{did_you_mean(label, self._columns)}"
             )
 
-    def measure(self, model: "PyFuncModel") -> Measured:
-        """The metrics of a model on the rows that have a label."""
+    def measure(self, model: "PyFuncModel") -> dict[str, float]:
+        """The metrics of a model on the rows that have a label.
+
+        ``mae``, ``rmse``, ``r2`` and ``max_error`` of a model that answers quantities; ``accuracy``, and with probabilities of two
+        classes ``log_loss`` and ``roc_auc``, of one that answers classes. ``rows`` counts those with a label.
+        """
         inputs = [name for name in model.input_names or self._columns if name in self._columns and name != self.label]
         missing = sorted(set(model.input_names or ()) - set(self._columns) - model.optional_names)
         if missing:
@@ -85,9 +71,9 @@ class LabelledTable:
             if sums is None:
                 sums = _Values() if _are_numbers(model, rows, answers, label.type) else _Classes(label.type, self)
             sums.add(model, rows, label, answers)
-        if sums is None or not sums.rows:
+        if sums is None:
             raise InvalidInput(f"The table {self.place!r} has no row with a value in {self.label!r}.")
-        return Measured({**sums.metrics(), "rows": float(sums.rows)}, self.version)
+        return {**sums.metrics(), "rows": float(sums.rows)}
 
     def _batches(self, inputs: list[str]) -> Iterator[Any]:
         """The rows with a label, read as jobs read them: a query by statistics would take 1.0 for a NaN."""
@@ -221,7 +207,7 @@ def _are_numbers(model: "PyFuncModel", rows: Any, answers: Any, label: Any) -> b
     import numpy as np
     import pyarrow as pa
 
-    if not np.issubdtype(answers.dtype, np.floating) or _probabilities(model, rows) is not None:
+    if not np.issubdtype(answers.dtype, np.floating) or _probabilities(model, rows.slice(0, 1)) is not None:
         return False
     if pa.types.is_floating(label) or pa.types.is_integer(label) or pa.types.is_decimal(label):
         return True

@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sparkml_lifecycle.errors import InvalidInput
@@ -196,6 +197,7 @@ def _as_number(value: Any) -> float:
     return number
 
 
+@cache
 def _comparisons() -> dict[Any, Callable[[Any, Any], Any]]:
     from sqlglot import exp
 
@@ -205,6 +207,7 @@ def _comparisons() -> dict[Any, Callable[[Any, Any], Any]]:
     }  # fmt: skip
 
 
+@cache
 def _arithmetic() -> dict[Any, Callable[[Any, Any], Any]]:
     from sqlglot import exp
 

@@ -14,7 +14,7 @@ from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.registry.names import check_version
 from sparkml_lifecycle.registry.tables import RegistryRow, What
 from sparkml_lifecycle.tracking.experiments import milliseconds
-from sparkml_lifecycle.uris import join
+from sparkml_lifecycle.uris import placed
 
 _BY = ("revision",)
 
@@ -182,7 +182,7 @@ def _version_of(name: str, rows: Mapping[tuple[str, str], RegistryRow], aliases:
         description=value(What.DESCRIPTION),
         user_id=made.by,
         current_stage=value(What.STAGE) or ModelStage.NONE,
-        source=place_of(home, made),
+        source=placed(home, made.source or ""),
         run_id=made.run_id,
         run_link=details.get("run_link", ""),
         status=made.value or "",
@@ -202,9 +202,3 @@ def details_of(row: RegistryRow) -> dict[str, Any]:
     """What else a row says."""
     found: dict[str, Any] = json.loads(row.details) if row.details else {}
     return found
-
-
-def place_of(home: str, made: RegistryRow) -> str:
-    """Where the files of a version lie, as an absolute path or URI."""
-    source = made.source or ""
-    return source if "://" in source or source.startswith("/") else join(home, source)

@@ -1,21 +1,21 @@
 """Searching models and versions: the filter language over columns of the registry's rows, compared as Arrow arrays."""
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from sparkml_lifecycle.entities import ModelStage, ModelVersion, PagedList, RegisteredModel
-from sparkml_lifecycle.errors import FilterError, InvalidInput
+from sparkml_lifecycle.errors import FilterError
 from sparkml_lifecycle.lake.order import last_by
 from sparkml_lifecycle.lake.rows import from_arrow, moment_of
 from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.registry.ledger import model_of, versions_of
 from sparkml_lifecycle.registry.tables import RegistryRow, What
 from sparkml_lifecycle.tracking import names, paging, search
-from sparkml_lifecycle.tracking.select import compared, in_milliseconds
+from sparkml_lifecycle.tracking.select import compared, holding, in_milliseconds, placed
 
 if TYPE_CHECKING:
     from sparkml_lifecycle.registry.store import Registry
+
 # the UI of MLflow asks so for models that are no prompts, and here nothing is one
 _NO_PROMPTS = ("mlflow.prompt.is_prompt", "true")
 _MODELS_BY = ("name",)
@@ -160,7 +160,7 @@ class _Versions(_Columns):
         )  # fmt: skip
         updated = in_milliseconds(self.beside(times, "moment_max"))
         stage = self.beside(Where({"what": [What.STAGE]}).of(self.latest), "value")
-        place = _absolute(self.table["source_path"], registry.home)
+        place = placed(registry.home, self.table["source_path"])
         self.table = (
             self.table.append_column("last_updated_timestamp", updated)
             .append_column("stage", pc.fill_null(stage, ModelStage.NONE))
@@ -174,26 +174,13 @@ class _Versions(_Columns):
 
 
 def _page(found: _Columns, asked: _Asked, size: int, page_token: str | None) -> tuple[Any, str | None]:
-    import pyarrow.compute as pc
-
-    if names.check_whole("max_results", size) < 1:
-        raise InvalidInput(f"max_results must be 1 or more, found {size}.")
     keys = [found.values(order.field) for order in asked.orders]
-    wanted = pc.fill_null(_holds(found, asked.wanted), False)
-    after = paging.place(page_token, asked.key)
-    rows, last = paging.pick(keys, [order.descending for order in asked.orders], size, after, wanted)
-    return found.table.take(rows), None if last is None else paging.token(last, asked.key)
-
-
-def _holds(found: _Columns, node: search.Node) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if isinstance(node, search.Comparison):
-        return compared(found.values(node.field), node.operator, node.value)
-    join = pc.or_kleene if isinstance(node, search.Or) else pc.and_kleene
-    masks = [_holds(found, part) for part in node.parts]
-    return reduce(join, masks) if masks else pa.array([True] * len(found.table), pa.bool_())
+    down = [order.descending for order in asked.orders]
+    wanted = holding(
+        asked.wanted, lambda part: compared(found.values(part.field), part.operator, part.value), len(found.table)
+    )
+    rows, token = paging.page(keys, down, size, page_token, asked.key, wanted)
+    return found.table.take(rows), token
 
 
 def _without_prompts(node: search.And) -> search.And:
@@ -212,13 +199,6 @@ def _old_name(clause: str) -> str:
     return (
         clause.replace("timestamp", "last_updated_timestamp", 1) if clause.strip().startswith("timestamp") else clause
     )
-
-
-def _absolute(column: Any, home: str) -> Any:
-    import pyarrow.compute as pc
-
-    elsewhere = pc.or_(pc.match_substring(column, "://"), pc.starts_with(column, "/"))
-    return pc.if_else(elsewhere, column, pc.binary_join_element_wise(home.rstrip("/"), column, "/"))
 
 
 def _whole(column: Any) -> Any:

@@ -14,12 +14,12 @@ from sparkml_lifecycle.entities import (
     RegisteredModel,
     TransitionRequest,
 )
-from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, LifecycleError, NotAllowed, NotFound, did_you_mean
+from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, did_you_mean
 from sparkml_lifecycle.lake import Change, Lake, Snapshot, Where
 from sparkml_lifecycle.lake.order import last_by, uuid7
 from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.registry import history
-from sparkml_lifecycle.registry.ledger import Ledger, details_of, place_of
+from sparkml_lifecycle.registry.ledger import Ledger, details_of
 from sparkml_lifecycle.registry.names import (
     MAX_TAG_VALUE,
     check_alias,
@@ -30,7 +30,7 @@ from sparkml_lifecycle.registry.names import (
 from sparkml_lifecycle.registry.tables import RegistryRow, What
 from sparkml_lifecycle.tracking.experiments import milliseconds, relative
 from sparkml_lifecycle.tracking.names import check_key, check_value
-from sparkml_lifecycle.uris import ModelUri
+from sparkml_lifecycle.uris import ModelUri, placed
 
 LATEST = "latest"
 
@@ -61,6 +61,15 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a version needs: where its files lie, as a normal URI, and the run that it came from."""
+
+    version: str
+    place: str
+    run_id: str | None
+
+
+@dataclass(frozen=True)
 class Draft:
     """One row of a change, before it has a revision; ``before`` is looked up."""
 
@@ -71,10 +80,6 @@ class Draft:
     comment: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     files: Files | None = None
-
-
-class _Unchanged(LifecycleError):
-    """Raised inside a claim that would change nothing."""
 
 
 class Registry:
@@ -150,13 +155,15 @@ class Registry:
             )
         return model.version(uri.selector)
 
-    def pins(self) -> dict[str, str]:
-        """Where the files of versions lie that are there, as normal URIs, each with ``models:/<name>/<version>`` of one of them."""
-        ids = self.names()
-        names = {model_id: name for name, model_id in ids.items()}
+    def needs(self) -> list[Need]:
+        """What each version that is there needs of its lake."""
+        names = {model_id: name for name, model_id in self.names().items()}
         made = last_by(self._table.rows(Where({"what": [What.VERSION]})), RegistryRow.KEY, ("revision",))
-        there = (row for row in from_arrow(RegistryRow, made) if row.value is not None and row.model_id in names)
-        return {place_of(self._lake.uri, row): f"models:/{names[row.model_id]}/{row.version}" for row in there}
+        return [
+            Need(f"models:/{names[row.model_id]}/{row.version}", placed(self.home, row.source or ""), row.run_id)
+            for row in from_arrow(RegistryRow, made)
+            if row.value is not None and row.model_id in names
+        ]
 
     def history(self, name: str, version: str | None = None) -> list[ModelChange]:
         """Everything that happened to the models that have or had a name, the oldest first.
@@ -236,7 +243,7 @@ class Registry:
         def decide(seen: Snapshot) -> Change[RegistryRow]:
             model = self.find(name, seen=seen)
             if new_name == name:
-                raise _Unchanged("")
+                return Change((), {})
             if new_name in self.names(seen=seen):
                 raise AlreadyExists(f"There is a registered model {new_name!r} already. Choose another name.")
             # one number for both names, so that a model's revisions grow whatever it is called
@@ -245,7 +252,7 @@ class Registry:
             rows = self._rows(model.model_id, new_name, revision, [draft], {(What.MODEL, "", ""): name}, model)
             return Change(rows, {_claim_of(name): revision, _claim_of(new_name): revision})
 
-        self._claim(decide)
+        self._table.claim(decide)
         return self.find(new_name).model()
 
     def delete(self, name: str, comment: str | None = None) -> None:
@@ -267,17 +274,17 @@ class Registry:
                 )
             return [Draft(What.MODEL, None, comment=note or None)]
 
-        self._change(name, drafts)
+        self.change(name, drafts)
 
     def describe(self, name: str, description: str | None, version: object = None) -> None:
         """Set the description of a model or version."""
         text = check_note("description", description)
-        self._change(name, lambda model: [Draft(What.DESCRIPTION, text, _number(model, version))])
+        self.change(name, lambda model: [Draft(What.DESCRIPTION, text, _number(model, version))])
 
     def set_tag(self, name: str, key: str, value: Any, version: object = None) -> None:
         """Set a tag of a model or version."""
         [draft] = _tagged([(key, value)])
-        self._change(name, lambda model: [Draft(What.TAG, draft.value, _number(model, version), key)])
+        self.change(name, lambda model: [Draft(What.TAG, draft.value, _number(model, version), key)])
 
     def delete_tag(self, name: str, key: str, version: object = None) -> None:
         """Remove a tag; :class:`NotFound` if there is none with that key."""
@@ -291,7 +298,7 @@ class Registry:
                 raise NotFound(f"The {owner} has no tag {key!r}.{did_you_mean(key, there)}")
             return [Draft(What.TAG, None, number, key)]
 
-        self._change(name, drafts)
+        self.change(name, drafts)
 
     # -- versions --------------------------------------------------------------------------------------------------------
 
@@ -352,7 +359,7 @@ class Registry:
             gone = [Draft(What.ALIAS, None, key=alias, comment=note) for alias in named]
             return [Draft(What.VERSION, None, number, comment=note), *gone]
 
-        self._change(name, drafts)
+        self.change(name, drafts)
 
     def transition(
         self,
@@ -364,7 +371,7 @@ class Registry:
     ) -> ModelVersion:
         """Move a version to a stage, and with ``archive_existing_versions`` those that are there to Archived, in one step."""
         wanted, note = _stage(stage, archive_existing_versions), check_note("comment", comment) or None
-        self._change(
+        self.change(
             name, lambda model: moved(model, model.row(version).version, wanted, archive_existing_versions, note)
         )
         return self.find(name).version(version)
@@ -373,7 +380,7 @@ class Registry:
         """Let an alias name a version; another that it named before no longer has it."""
         check_alias(alias)
         note = check_note("comment", comment) or None
-        self._change(name, lambda model: [Draft(What.ALIAS, model.row(version).version, key=alias, comment=note)])
+        self.change(name, lambda model: [Draft(What.ALIAS, model.row(version).version, key=alias, comment=note)])
 
     def delete_alias(self, name: str, alias: str, comment: str | None = None) -> None:
         """Take an alias away; :class:`NotFound` if the model has none of that name."""
@@ -383,13 +390,13 @@ class Registry:
             model.held_by(alias)
             return [Draft(What.ALIAS, None, key=alias, comment=note)]
 
-        self._change(name, drafts)
+        self.change(name, drafts)
 
     def set_field(self, name: str, key: str, value: str | None, version: object = None) -> None:
         """Fill in a field of the model card, or empty it with None; a version's own wins over its model's."""
         check_key("field", key)
         text = None if value is None else check_note("field", value)
-        self._change(name, lambda model: [Draft(What.FIELD, text, _number(model, version), key)])
+        self.change(name, lambda model: [Draft(What.FIELD, text, _number(model, version), key)])
 
     # -- comments and requests -------------------------------------------------------------------------------------------
 
@@ -408,7 +415,7 @@ class Registry:
             chosen[:] = [comment_id or str(1 + max((int(row.key) for row in rows), default=0))]
             return [Draft(What.COMMENT, note, number, chosen[0])]
 
-        self._change(name, drafts)
+        self.change(name, drafts)
         return next(one for one in self.comments(name, version) if one.comment_id == chosen[0])
 
     def delete_comment(self, name: str, version: object, comment_id: str) -> None:
@@ -419,7 +426,7 @@ class Registry:
             self._own_comment(name, model.counting(what=What.COMMENT, version=number), comment_id)
             return [Draft(What.COMMENT, None, number, str(comment_id))]
 
-        self._change(name, drafts)
+        self.change(name, drafts)
 
     def request(
         self,
@@ -449,7 +456,7 @@ class Registry:
             details = {"archive_existing_versions": True} if archive_existing_versions else {}
             return [Draft(What.REQUEST, "pending", number, wanted, note, details)]
 
-        self._change(name, drafts)
+        self.change(name, drafts)
         return next(one for one in self.requests(name, version) if one.stage == wanted)
 
     def answer(
@@ -488,33 +495,23 @@ class Registry:
             archive = bool(details_of(asked).get("archive_existing_versions"))
             return [closed, *moved(model, number, asked.key, archive, note, said)]
 
-        self._change(name, drafts)
+        self.change(name, drafts)
         return self.find(name).version(version)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def change(self, name: str, drafts: Callable[[Ledger], Sequence[Draft]]) -> None:
-        """Commit what ``drafts`` makes of the model as it is; it is called again where somebody else was first."""
-        self._change(name, drafts)
+        """Commit what ``drafts`` makes of the model as it is, but for what is so already; it is called again where somebody else was first."""
 
-    def _change(self, name: str, drafts: Callable[[Ledger], Sequence[Draft]]) -> None:
         def decide(seen: Snapshot) -> Change[RegistryRow]:
             model = self.find(name, seen=seen)
             wanted = drafts(model)
             before = {(row.what, row.version, row.key): row.value for row in _named_by(model, wanted)}
             news = [one for one in wanted if one.details or before.get((one.what, one.version, one.key)) != one.value]
-            if not news:
-                raise _Unchanged("")
             revision = seen.version_of(_claim_of(name)) + 1
             return Change(self._rows(model.model_id, name, revision, news, before, model), {_claim_of(name): revision})
 
-        self._claim(decide)
-
-    def _claim(self, decide: Callable[[Snapshot], Change[RegistryRow]]) -> None:
-        try:
-            self._table.claim(decide)
-        except _Unchanged:
-            return
+        self._table.claim(decide)
 
     def _rows(
         self,

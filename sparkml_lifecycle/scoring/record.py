@@ -8,7 +8,7 @@ from typing import Any
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import Dataset, DatasetInput, InputTag, Param
-from sparkml_lifecycle.errors import AlreadyExists, LifecycleError
+from sparkml_lifecycle.errors import LifecycleError
 from sparkml_lifecycle.scoring import process
 from sparkml_lifecycle.scoring.conf import JobConf
 
@@ -135,7 +135,8 @@ def begin(
     client: LifecycleClient, conf: JobConf, model_digest: str, registered: tuple[str, str] | None = None
 ) -> Record:
     """Begin the record of a job; a lake that cannot be written is told before anything is scored."""
-    experiment_id = _experiment_id(client)
+    # an experiment of their own, so that jobs never mix with trainings
+    experiment_id = client.experiment_made(EXPERIMENT).experiment_id
     _end_dead_runs(client, experiment_id, conf.job)
     run = client.create_run(
         experiment_id, run_name=conf.job, tags={"sparkml.job": conf.job, process.TAG: process.this()}
@@ -143,17 +144,6 @@ def begin(
     client.log_batch(run.info.run_id, params=_params(_asked(conf, model_digest, registered)))
     client.flush()
     return Record(client, conf, model_digest, run.info.run_id)
-
-
-def _experiment_id(client: LifecycleClient) -> str:
-    """The experiment of the jobs, so that they never mix with trainings; two jobs that start at once get the same one."""
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is None:
-        try:
-            return client.create_experiment(EXPERIMENT)
-        except AlreadyExists:
-            found = client.experiment_named(EXPERIMENT)
-    return found.experiment_id
 
 
 def _end_dead_runs(client: LifecycleClient, experiment_id: str, job: str) -> None:

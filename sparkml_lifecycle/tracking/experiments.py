@@ -201,13 +201,13 @@ class Experiments:
 
 def absolute(lake: Lake, location: str) -> str:
     """A stored location as an absolute path or URI: relative ones lie in the lake, wherever that has been copied to."""
-    return location if "://" in location or location.startswith("/") else uris.join(lake.uri, location)
+    return uris.placed(lake.uri, location)
 
 
 def relative(lake: Lake, place: str) -> str:
     """A location as it is stored: relative where it lies in the lake, so that a copy of the lake has artifacts of its own."""
-    home, real = uris.real(lake.uri), uris.real(place)
-    return real[len(home) :].strip("/") if uris.is_within(real, home) else place
+    inside = uris.below(place, lake.uri)
+    return place if inside is None else inside
 
 
 def milliseconds(moment: datetime) -> int:

@@ -43,7 +43,7 @@ def no_token() -> InvalidInput:
 
 
 def page(
-    keys: Sequence[Any], descending: Sequence[bool], size: int, page_token: str | None, search: Any
+    keys: Sequence[Any], descending: Sequence[bool], size: int, page_token: str | None, search: Any, wanted: Any = None
 ) -> tuple[Any, str | None]:
     """One page of what is all in memory: the numbers of its rows in order, as Arrow, and the token of the page that follows.
 
@@ -55,6 +55,8 @@ def page(
     page_token : str or None
     search : object
         What tells this search from others.
+    wanted : Arrow array, optional
+        Which rows may be picked.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def page(
     """
     if names.check_whole("max_results", size) < 1:
         raise InvalidInput(f"max_results must be 1 or more, found {size}.")
-    rows, last = pick(keys, descending, size, place(page_token, search))
+    rows, last = pick(keys, descending, size, place(page_token, search), wanted)
     return rows, None if last is None else token(last, search)
 
 

@@ -88,25 +88,13 @@ class Selection:
         (pyarrow.Table, list or None)
             The rows, and the place of the last one; None where no more follow.
         """
-        import pyarrow.compute as pc
-
         orders = [*self._asked.orders, *_TIE]
         keys = [self._sortable(order.field) for order in orders]
-        wanted = pc.fill_null(self._holds(self._asked.wanted), False)
+        wanted = holding(self._asked.wanted, self._compare, len(self._runs))
         rows, last = paging.pick(keys, [order.descending for order in orders], size, after, wanted)
         return self._runs.take(rows), last
 
     # -- the filter --------------------------------------------------------------------------------------------------------
-
-    def _holds(self, node: Node) -> Any:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        if isinstance(node, Comparison):
-            return self._compare(node)
-        join = pc.or_kleene if isinstance(node, Or) else pc.and_kleene
-        masks = [self._holds(part) for part in node.parts]
-        return reduce(join, masks) if masks else pa.array([True] * len(self._runs), pa.bool_())
 
     def _compare(self, part: Comparison) -> Any:
         import pyarrow.compute as pc
@@ -139,15 +127,12 @@ class Selection:
 
     def _attribute(self, field: Field) -> Any:
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         column = self._runs[_COLUMNS.get(field.key, field.key)]
         if field.is_number:
             return in_milliseconds(column.cast(pa.int64()))
         if field.key == "artifact_uri":
-            elsewhere = pc.or_(pc.match_substring(column, "://"), pc.starts_with(column, "/"))
-            inside = pc.binary_join_element_wise(self._lake.uri.rstrip("/"), column, "/")
-            return pc.if_else(elsewhere, column, inside)
+            return placed(self._lake.uri, column)
         return column
 
     def _own_keys(self) -> frozenset[str]:
@@ -185,6 +170,29 @@ class Selection:
 
         places = pc.index_in(self._runs["run_id"], value_set=table["run_id"].combine_chunks())
         return table[column].combine_chunks().take(places)
+
+
+def holding(node: Node, compare: Callable[[Comparison], Any], count: int) -> Any:
+    """Which of ``count`` rows a filter lets through, as an Arrow array; ``compare`` gives the mask of a comparison, null for unknown."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def mask(part: Node) -> Any:
+        if isinstance(part, Comparison):
+            return compare(part)
+        join = pc.or_kleene if isinstance(part, Or) else pc.and_kleene
+        masks = [mask(inner) for inner in part.parts]
+        return reduce(join, masks) if masks else pa.array([True] * count, pa.bool_())
+
+    return pc.fill_null(mask(node), False)
+
+
+def placed(home: str, column: Any) -> Any:
+    """An Arrow column of stored locations as absolute paths or URIs, as :func:`sparkml_lifecycle.uris.placed` says."""
+    import pyarrow.compute as pc
+
+    elsewhere = pc.or_(pc.match_substring(column, "://"), pc.starts_with(column, "/"))
+    return pc.if_else(elsewhere, column, pc.binary_join_element_wise(home.rstrip("/"), column, "/"))
 
 
 def in_milliseconds(microseconds: Any) -> Any:

@@ -8,7 +8,8 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import ModelChange, ModelVersion
 from sparkml_lifecycle.errors import IntegrityError, InvalidInput
-from sparkml_lifecycle.lake import Row, Where
+from sparkml_lifecycle.lake import Row, Where, literal
+from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.model import digest
 from sparkml_lifecycle.registry.store import Draft, Files
 from sparkml_lifecycle.registry.tables import What
@@ -59,7 +60,7 @@ def copy_version(
     one = source.get_model_version(name, version)
     origin = f"{source.tracking_uri} models:/{one.name}/{one.version}"
     wanted = new_name or name
-    for known in target.search_model_versions(f"name = {_quoted(wanted)} and digest = '{one.digest}'"):
+    for known in target.search_model_versions(f"name = {literal(wanted)} and digest = '{one.digest}'"):
         if known.copied_from == origin:
             return known
     directory = source.fetch_version(one)
@@ -87,16 +88,11 @@ def _placed(
         target.storage(place).upload(directory, "")
         return place, None
     home = source.store.absolute(row.location)
-    inside = (
-        uris.real(one.source)[len(uris.real(home)) :].strip("/")
-        if uris.is_within(uris.real(one.source), uris.real(home))
-        else ""
-    )
     logged: runs.Rows = {
         row_type: (column, _rows(source, row_type, column, row.run_id)) for row_type, column in _LOGGED
     }
-    name = source.get_experiment(row.experiment_id).name
-    experiment_id = runs.experiment(target, name)
+    experiment_id = target.experiment_made(source.get_experiment(row.experiment_id).name).experiment_id
+    inside = uris.below(one.source, home) or ""
     below = _free(target, runs.place_of(target, experiment_id, row.run_id), inside, one.digest)
 
     def files(place: str) -> None:
@@ -123,8 +119,6 @@ def _rows(client: LifecycleClient, row_type: type[Row], column: str, run_id: str
     table = client.lake.table(row_type)
     where = Where({column: [run_id]})
     if row_type.KEEP == "every":
-        from sparkml_lifecycle.lake.rows import from_arrow
-
         return from_arrow(row_type, table.rows(where))
     return table.latest(where)
 
@@ -153,7 +147,3 @@ def _told(change: ModelChange, source: LifecycleClient) -> dict[str, Any]:
         "comment": change.comment,
         "details": dict(change.details),
     }
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

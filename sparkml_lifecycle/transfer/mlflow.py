@@ -21,6 +21,7 @@ from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.client.integrity import taken
 from sparkml_lifecycle.entities import LifecycleStage, ModelStage
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, LifecycleError, NotFound, StorageError, did_you_mean
+from sparkml_lifecycle.lake import literal
 from sparkml_lifecycle.registry.names import check_version
 from sparkml_lifecycle.registry.store import Draft, Files
 from sparkml_lifecycle.registry.tables import What
@@ -121,11 +122,10 @@ class Server:
             )
         self.shown = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
-    def call(self, path: str, body: Mapping[str, Any] | None = None, **query: str) -> dict[str, Any]:
-        """The JSON that an endpoint answers: GET with a query, or POST with a body."""
+    def call(self, path: str, **query: str) -> dict[str, Any]:
+        """The JSON that an endpoint answers."""
         address = f"{self.shown}{_API}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        data = None if body is None else json.dumps(body).encode()
-        with self._open(address, data) as answer:
+        with self._open(address) as answer:
             try:
                 found = json.load(answer)
             except ValueError:
@@ -136,7 +136,7 @@ class Server:
         """What all pages of a list hold."""
         token = ""
         while True:
-            page = self.call(path, None, **query, **({"page_token": token} if token else {}))
+            page = self.call(path, **query, **({"page_token": token} if token else {}))
             yield from page.get(key, [])
             token = page.get("next_page_token") or ""
             if not token:
@@ -174,8 +174,8 @@ class Server:
                 ):
                     shutil.copyfileobj(content, copy)
 
-    def _open(self, address: str, data: bytes | None = None) -> http.client.HTTPResponse:
-        request = urllib.request.Request(address, data, {"Content-Type": "application/json", **_credentials()})
+    def _open(self, address: str) -> http.client.HTTPResponse:
+        request = urllib.request.Request(address, headers=_credentials())
         try:
             answer: http.client.HTTPResponse = _opener().open(request, timeout=_SECONDS)
             return answer
@@ -198,7 +198,7 @@ class _Model:
         self._came: list[Mapping[str, Any]] = []
         with suppress(AlreadyExists):
             client.create_registered_model(self.name, _pairs(model.get("tags")), model.get("description"))
-        found = client.search_model_versions(f"name = '{self.name.replace(chr(39), chr(39) * 2)}'", 10**6)
+        found = client.search_model_versions(f"name = {literal(self.name)}", 10**6)
         self._known = {one.copied_from: one.version for one in found}
         told = client.get_model_history(self.name)
         self._gone = {str(one.version) for one in told if one.what == What.VERSION and one.after is None}
@@ -276,7 +276,7 @@ class _Model:
             raise StorageError(f"{self._server.shown} was asked for the run {run_id} and answered another.")
         experiment = self._server.call("experiments/get", experiment_id=info["experiment_id"])["experiment"]
         row, logged = _rows_of(run_id, run, self._server)
-        experiment_id = runs.experiment(self._client, experiment["name"])
+        experiment_id = self._client.experiment_made(experiment["name"]).experiment_id
         there = runs.put(
             self._client, row, experiment_id, logged, lambda place: self._client.storage(place).upload(directory, below)
         )

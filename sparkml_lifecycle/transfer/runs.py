@@ -7,7 +7,6 @@ from typing import Any
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import LifecycleStage
-from sparkml_lifecycle.errors import AlreadyExists
 from sparkml_lifecycle.lake import Row, Where
 from sparkml_lifecycle.tracking.tables import RunRow
 
@@ -19,17 +18,6 @@ def find(client: LifecycleClient, run_id: str) -> RunRow | None:
     client.flush()
     found = client.lake.table(RunRow).latest(Where({"run_id": [run_id]}))
     return found[0] if found else None
-
-
-def experiment(client: LifecycleClient, name: str) -> str:
-    """The id of an experiment by its name, made where it is not there."""
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
-    try:
-        return client.create_experiment(name)
-    except AlreadyExists:
-        return client.experiment_named(name).experiment_id
 
 
 def place_of(client: LifecycleClient, experiment_id: str, run_id: str) -> str:

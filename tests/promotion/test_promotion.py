@@ -289,7 +289,7 @@ def test_classes_are_measured(client, tmp_path, label):
     frame = labelled(tmp_path / "truth")
     model = LogisticRegression().fit(frame[["a", "b"]], frame[label])
     package.save(model, tmp_path / "m", Description(input_example=frame[["a", "b"]].head()))
-    found = measure.LabelledTable(client, tmp_path / "truth", label).measure(package.read(tmp_path / "m")).metrics
+    found = measure.LabelledTable(client, tmp_path / "truth", label).measure(package.read(tmp_path / "m"))
     chances = model.predict_proba(frame[["a", "b"]])
     assert found == pytest.approx(
         {
@@ -308,7 +308,7 @@ def test_labels_and_answers_are_compared_as_they_are(client, tmp_path):
         fitted = model.fit(FRAME, answers)
         package.save(fitted, place, Description(input_example=FRAME))
         write_deltalake(f"{place}-t", pa.table({"a": [1.0, 2.0], "b": [1.0, 2.0], "y": labels}))
-        return measure.LabelledTable(client, f"{place}-t", "y").measure(package.read(place)).metrics
+        return measure.LabelledTable(client, f"{place}-t", "y").measure(package.read(place))
 
     # longer classes than labels are no labels
     assert measured(DummyClassifier(), ["nope", "nope"], ["n", "n"])["accuracy"] == 0

@@ -1,15 +1,11 @@
 import pytest
 
 from sparkml_lifecycle.client import LifecycleClient
+from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.settings import Settings
+from sparkml_lifecycle.tracking.store import TrackingStore
+from tests.client.conftest import client  # noqa: F401
 from tests.registry.models import save_mean
-
-
-@pytest.fixture
-def client(tmp_path):
-    client = LifecycleClient(tmp_path / "lake")
-    yield client
-    client.close()
 
 
 @pytest.fixture
@@ -26,9 +22,6 @@ def somebody(tmp_path, monkeypatch):
         monkeypatch.setenv("SPARKML_USER", name)
         # a store of its own: clients of one lake in one process share one, and with it the name
         other = LifecycleClient.__new__(LifecycleClient)
-        from sparkml_lifecycle.lake import Lake
-        from sparkml_lifecycle.tracking.store import TrackingStore
-
         other._uri, other._store = str(tmp_path / "lake"), TrackingStore(Lake(tmp_path / "lake"))
         assert Settings.load().user == other._store.lake.writer.by == name
         return other
