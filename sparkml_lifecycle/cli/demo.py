@@ -292,7 +292,7 @@ def show_flights(console: "Console", sample: Any) -> None:
 def show_places(console: "Console", champion: ModelVersion, scoring: Scoring) -> None:
     """Where everything lies."""
     table = terminal.table("Where it lies", "what", "where")
-    terminal.row(table, "runs, params, metrics, tags", f"{LAKE}/, one Delta table each")
+    terminal.row(table, "runs, params, metrics, tags, registered models", f"{LAKE}/, Delta tables")
     terminal.row(table, "the model in production", f"{CHAMPION}, which is version {champion.version}")
     terminal.row(table, "its files", champion.source)
     terminal.row(table, "flights and weather", f"{FLIGHTS}, Delta")
