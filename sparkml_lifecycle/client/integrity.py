@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,8 @@ def taken(directory: Path, place: str) -> Taken:
         found = manifest.read(directory)
     except NotFound as error:
         raise InvalidInput(f"The source {place!r} is no model: {error}") from None
-    return Taken(_files_digest(directory), digest.digest(directory), found.run_id)
+    files = _files(directory)
+    return Taken(digest.over_all(files), digest.digest(directory, found, files), found.run_id)
 
 
 def verified(fetch: Callable[[str], Path], version: ModelVersion) -> Path:
@@ -54,7 +55,7 @@ def verified(fetch: Callable[[str], Path], version: ModelVersion) -> Path:
         directory = fetch(version.source)
     except NotFound:
         raise IntegrityError(f"{known} lies at {version.source!r}, and nothing is there any more.") from None
-    now = _files_digest(directory)
+    now = digest.over_all(_files(directory))
     if now != version.digest:
         raise IntegrityError(
             f"{known} is not what was registered: its files at {version.source!r} had the digest {version.digest[:12]}… and have "
@@ -77,7 +78,7 @@ def _suspects(directory: Path, version: ModelVersion) -> str:
     return f" (changed after {when:%Y-%m-%d %H:%M:%S} UTC: {', '.join(later[:_SHOWN])}{more})"
 
 
-def _files_digest(directory: Path) -> str:
+def _files(directory: Path) -> Mapping[str, str]:
     marks = []
     for name, path in files_below(directory):
         stat = os.stat(path)
@@ -86,6 +87,6 @@ def _files_digest(directory: Path) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _remembered(directory: Path, marks: tuple[object, ...]) -> str:
+def _remembered(directory: Path, marks: tuple[object, ...]) -> Mapping[str, str]:
     # a stream asks for its model at every micro-batch; a file that was written since has other marks
-    return digest.digest_of_files(directory)
+    return digest.of_each(directory)

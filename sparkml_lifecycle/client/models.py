@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -34,7 +35,7 @@ class RegisteredModels:
 
     _store: TrackingStore
 
-    @property
+    @cached_property
     def registry(self) -> Registry:
         """The registry behind the client."""
         return Registry(self._store.lake)
@@ -375,10 +376,12 @@ class RegisteredModels:
 
     def _check_that_it_stays(self, made: ModelVersion) -> None:
         """A collection marks runs before it asks which files are needed, so it sees this version, or its mark is seen here."""
-        within = [made.run_id, *uris.RUN_ID.findall(made.source)]
-        rows = self._store.lake.table(RunRow).latest(Where({"run_id": [run_id for run_id in within if run_id]}))
+        within = uris.RUN_ID.findall(made.source)
+        if not within:
+            return
+        rows = self._store.lake.table(RunRow).latest(Where({"run_id": within}))
         gone = [row.run_id for row in rows if row.lifecycle_stage == LifecycleStage.REMOVED]
-        if any(run_id in made.source for run_id in gone):
+        if gone:
             self.registry.delete_version(made.name, made.version, f"its run {gone[0]} was removed meanwhile")
             raise NotFound(f"The run {gone[0]}, in which the files lie, was removed for good meanwhile (sparkml gc).")
 

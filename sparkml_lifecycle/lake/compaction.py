@@ -13,6 +13,7 @@ from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import forked
 from sparkml_lifecycle.lake.files import SMALL_BYTES, files_of, name_of_new, read, small_files, statistics, write
 from sparkml_lifecycle.lake.rows import Fold, Row, schema, stamped
+from sparkml_lifecycle.lake.tail import Tail
 from sparkml_lifecycle.storage import Storage
 
 SumUp = Callable[[Any, str], bool]
@@ -85,14 +86,13 @@ def rewrite(
     """
     if forked.is_forked():
         raise StorageError("A forked process cannot rewrite a table; use the parent, or a process that was spawned.")
-    from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
     tried: dict[str, int] = {}
     for attempt in range(attempts):
         try:
             sum_up = summing()
-            handle = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
+            handle = _opened(storage, row_type)
             there = {file["path"] for file in files_of(handle)}
             for path, number in tried.items():
                 if path in there:
@@ -100,7 +100,7 @@ def rewrite(
             files = choose(handle)
             if not files:
                 return 0
-            content = arranged(row_type, keep(_rows_of(storage, handle, files)))
+            content = arranged(row_type, keep(_rows_of(storage, row_type, handle, files)))
             path = name_of_new() if content.num_rows else ""
             if path:
                 if not sum_up(content, path):
@@ -108,7 +108,7 @@ def rewrite(
                 tried[path] = len(files)
             _replace(storage, handle, row_type, files, path, content)
             return len(files)
-        except (DeltaError, OSError):
+        except (DeltaError, OSError, StorageError):
             # an error does not say whether the commit landed; the next round looks
             if attempt == attempts - 1:
                 raise
@@ -157,10 +157,22 @@ def _of_one_pass(handle: Any) -> list[dict[str, Any]]:
     return picked if len(picked) > 1 else []
 
 
-def _rows_of(storage: Storage, handle: Any, files: list[dict[str, Any]]) -> Any:
+def _opened(storage: Storage, row_type: type[Row]) -> Any:
+    """The end of the log where a commit through it can replace files: delta-rs' would lose to a busy writer again and again."""
+    from deltalake import DeltaTable
+
+    tail = Tail.opened(storage, row_type) if storage.is_local else None
+    if tail is not None and tail.knows_all:
+        return tail
+    handle = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
+    tail = Tail.of(storage, row_type, handle)
+    return tail if tail is not None and tail.knows_all else handle
+
+
+def _rows_of(storage: Storage, row_type: type[Row], handle: Any, files: list[dict[str, Any]]) -> Any:
     import pyarrow as pa
 
-    target = pa.schema(handle.schema().to_arrow())
+    target = schema(row_type) if isinstance(handle, Tail) else pa.schema(handle.schema().to_arrow())
     return pa.concat_tables([read(storage, file["path"], target) for file in files])
 
 
@@ -169,11 +181,13 @@ def _replace(
 ) -> None:
     from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
+    size = write(storage, path, content) if path else 0
+    if isinstance(handle, Tail):
+        return handle.replace(files, path, content, IDENTIFIER)
     generation = (handle.transaction_version(IDENTIFIER) or 0) + 1
     now = int(time.time() * 1000)
     actions: list[Any] = []
     if path:
-        size = write(storage, path, content)
         actions = [AddAction(path, size, {}, now, False, json.dumps(statistics(content, row_type)))]
     actions += [RemoveAction(file["path"], False, now, file["size_bytes"], {}) for file in files]
     properties = CommitProperties(app_transactions=[Transaction(IDENTIFIER, generation)], max_commit_retries=100)

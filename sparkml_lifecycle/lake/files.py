@@ -13,12 +13,16 @@ SMALL_BYTES = 8 * 1024 * 1024
 _LONG_TEXT = 64
 _ROW_GROUP = 65_536
 _FEW_ROWS = 10_000
+_HANDFUL = 20
 
 
 def files_of(handle: Any) -> list[dict[str, Any]]:
     """The table's files, as (path, size_bytes, num_records, min.seq, max.seq); what a file's statistics do not say is None."""
     if handle is None:
         return []
+    if hasattr(handle, "live"):
+        live: list[dict[str, Any]] = handle.live()
+        return live
     adds = handle.get_add_actions(flatten=True)
     there = set(adds.schema.names)
     kept = [name for name in ("path", "size_bytes", "num_records", "min.seq", "max.seq") if name in there]
@@ -48,15 +52,20 @@ def name_of_new() -> str:
 
 def write(storage: Storage, path: str, content: Any) -> int:
     """Write rows as a file; returns its size in bytes."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    filesystem, place = storage.arrow(path)
     # in a file that is read whole or not at all, dictionaries and statistics only take time, a quarter of writing and reading it
     worth = content.num_rows > _FEW_ROWS
-    pq.write_table(
-        content, place, filesystem=filesystem, compression="zstd", row_group_size=_ROW_GROUP,
-        use_dictionary=worth, write_statistics=worth,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "compression": "zstd", "row_group_size": _ROW_GROUP, "use_dictionary": worth, "write_statistics": worth,
+    }  # fmt: skip
+    if storage.is_local and not worth:
+        made = pa.BufferOutputStream()
+        pq.write_table(content, made, **options)
+        return (storage.local_path / path).write_bytes(made.getvalue())
+    filesystem, place = storage.arrow(path)
+    pq.write_table(content, place, filesystem=filesystem, **options)
     written = storage.stat(path)
     return (written.size if written else 0) or 0
 
@@ -66,13 +75,19 @@ def read(storage: Storage, path: str, target: Any) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _opened(storage, path) as file:
-        try:
+    try:
+        with _opened(storage, path) as file:
             parquet = pq.ParquetFile(file)
-            there = set(parquet.schema_arrow.names)
-            part = parquet.read(columns=[name for name in target.names if name in there])
-        except pa.ArrowException as error:
-            raise damaged(storage.child(path), error) from None
+            there = parquet.schema_arrow
+            # of a small file threads would take longer to start than it takes to read
+            part = parquet.read(
+                columns=None if there.names == target.names else [name for name in target.names if name in there.names],
+                use_threads=parquet.metadata.num_rows > _FEW_ROWS,
+            )
+    except pa.ArrowException as error:
+        raise damaged(storage.child(path), error) from None
+    if part.schema.equals(target):
+        return part
     arrays = [
         part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(part.num_rows, field.type)
         for field in target
@@ -88,6 +103,8 @@ def damaged(storage: Storage, error: Exception) -> StorageError:
 def _opened(storage: Storage, path: str) -> Any:
     import pyarrow as pa
 
+    if storage.is_local:
+        return pa.memory_map(str(storage.local_path / path))
     if not storage.speaks_arrow:
         return pa.BufferReader(storage.read_bytes(path))
     filesystem, place = storage.arrow(path)
@@ -102,7 +119,6 @@ def spelled(moment: datetime) -> str:
 def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
     """What the log says of a file with these rows: their number, and of columns that are no floats the bounds and nulls."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}
@@ -115,7 +131,7 @@ def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
         if column.null_count == len(column) or pa.types.is_boolean(column.type) or pa.types.is_binary(column.type):
             continue
         is_time = pa.types.is_timestamp(column.type)
-        low, high = pc.min_max(column.cast(pa.int64()) if is_time else column).as_py().values()
+        low, high = _bounds(column.cast(pa.int64()) if is_time else column)
         if is_time:
             low, high = spelled(moment_of(low)), spelled(moment_of(high))
         elif pa.types.is_string(column.type) and max(len(low), len(high)) > _LONG_TEXT:
@@ -123,3 +139,15 @@ def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
             continue
         least[name], most[name] = low, high
     return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
+
+
+def _bounds(column: Any) -> tuple[Any, Any]:
+    import pyarrow.compute as pc
+
+    if len(column) > _HANDFUL:
+        low, high = pc.min_max(column).as_py().values()
+    else:
+        # of a few rows Arrow takes longer to begin than to end; text is in the order of its code points, as UTF-8 is
+        values = [value for value in column.to_pylist() if value is not None]
+        low, high = min(values), max(values)
+    return low, high

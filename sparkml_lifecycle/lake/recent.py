@@ -6,12 +6,14 @@ file of a table is therefore read here, and DataFusion reads the rest; ``seq`` d
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sparkml_lifecycle.lake.files import damaged, files_of, read
-from sparkml_lifecycle.lake.rows import Row, array, empty, schema
+from sparkml_lifecycle.lake.rows import Row, empty, schema
 from sparkml_lifecycle.storage import Storage
 
 _MOST_ROWS_OF_A_FILE, _MOST_ROWS = 50_000, 200_000
@@ -19,7 +21,7 @@ _AFTER_ALL = 2**62
 # of answers to queries over the older rows of one table; small ones are quick to find again
 _MOST_BYTES, _WORTH_REMEMBERING = 64 * 2**20, 10_000
 _FILE = "__filename"
-_WORTH_A_DATA_SET = 4
+_WORTH_A_DATA_SET, _WORTH_A_THREAD = 4, 8
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,25 @@ class Parts:
 
     Attributes
     ----------
-    recent : pyarrow.Table
-        The rows of the newest files.
+    pieces : mapping of str to pyarrow.Table
+        The rows of the newest files, by their paths.
     since : int or None
         All other rows have at most this ``seq``; None where there are none.
     older : frozenset of str
         The paths of the files with the other rows.
     """
 
-    recent: Any
+    pieces: Mapping[str, Any]
     since: int | None
     older: frozenset[str]
+    schema: Any
+
+    @cached_property
+    def recent(self) -> Any:
+        """The rows of the newest files, as an Arrow table."""
+        import pyarrow as pa
+
+        return pa.concat_tables(self.pieces.values()) if self.pieces else empty(self.schema)
 
 
 class Recent:
@@ -48,8 +58,7 @@ class Recent:
         self._schema = schema(row_type)
         self._storage = storage
         self._lock = threading.Lock()
-        self._paths: frozenset[str] = frozenset()
-        self._rows: Any = None
+        self._pieces: dict[str, Any] = {}
         self._last: tuple[int, Parts | None] = (-1, None)
         self._older: frozenset[str] = frozenset()
         self._answers: OrderedDict[str, Any] = OrderedDict()
@@ -62,9 +71,14 @@ class Recent:
             files = files_of(handle)
             recent, since = divided(files)
             older = frozenset(file["path"] for file in files).difference(recent)
-            parts = Parts(self._read(frozenset(recent)), since, older)
+            parts = Parts(self._read(recent), since, older, self._schema)
             self._last = version, parts
         return parts
+
+    def remember(self, path: str, rows: Any) -> None:
+        """Take the rows of a file that was just written, so that it is not read."""
+        with self._lock:
+            self._pieces[path] = rows
 
     def older(self, parts: Parts, sql: str, read: Callable[[str], Any]) -> Any:
         """What a query over the older rows gives; the last ones are remembered until a compaction makes other files of them."""
@@ -83,47 +97,51 @@ class Recent:
                     self._answers.popitem(last=False)
         return found
 
-    def _read(self, paths: frozenset[str]) -> Any:
+    def _read(self, paths: Sequence[str]) -> Mapping[str, Any]:
+        with self._lock:
+            kept = {path: self._pieces[path] for path in paths if path in self._pieces}
+            self._pieces = kept | self._load([path for path in paths if path not in kept])
+            return self._pieces.copy()
+
+    def _load(self, paths: Sequence[str]) -> dict[str, Any]:
+        # a data set reads from a distance side by side; its import brings pandas along
+        if self._storage.is_local or not self._storage.speaks_arrow or len(paths) < _WORTH_A_DATA_SET:
+            return self._read_each(paths)
         import pyarrow as pa
         import pyarrow.compute as pc
-
-        with self._lock:
-            known, kept = self._rows, self._paths & paths
-            parts = []
-            if known is not None and kept:
-                names = pa.array(sorted(map(self._place, kept)), pa.string())
-                parts.append(known if kept == self._paths else known.filter(pc.is_in(known[_FILE], value_set=names)))
-            new = sorted(paths - kept)
-            if new:
-                parts.append(self._load(new))
-            self._rows = pa.concat_tables(parts) if parts else None
-            self._paths = paths
-            return empty(self._schema) if self._rows is None else self._rows.drop_columns([_FILE])
-
-    def _place(self, path: str) -> str:
-        return str(self._storage.arrow(path)[1])
-
-    def _load(self, paths: Sequence[str]) -> Any:
-        import pyarrow as pa
-
-        # a data set's import brings pandas along
-        if not self._storage.speaks_arrow or len(paths) < _WORTH_A_DATA_SET:
-            return pa.concat_tables(self._named(path, read(self._storage, path, self._schema)) for path in paths)
         import pyarrow.dataset as ds
 
         filesystem, _ = self._storage.arrow()
+        places = [str(self._storage.arrow(path)[1]) for path in paths]
         # raw rows, no filter: nothing is left out by statistics
-        files = ds.dataset([self._place(path) for path in paths], self._schema, format="parquet", filesystem=filesystem)
+        files = ds.dataset(places, self._schema, format="parquet", filesystem=filesystem)
         try:
             found = files.to_table(columns=[*self._schema.names, _FILE])
         except pa.ArrowException as error:
             raise damaged(self._storage, error) from None
-        return found.cast(self._schema.append(pa.field(_FILE, pa.string())))
+        rows = found.select(self._schema.names).cast(self._schema)
+        return {path: rows.filter(pc.equal(found[_FILE], place)) for path, place in zip(paths, places, strict=True)}
 
-    def _named(self, path: str, rows: Any) -> Any:
-        import pyarrow as pa
+    def _read_each(self, paths: Sequence[str]) -> dict[str, Any]:
+        """The rows of files, of many those of every second one by another thread: half of the time Python waits for Arrow."""
+        found: dict[str, Any] = {}
 
-        return rows.append_column(_FILE, array(pa.string(), [self._place(path)] * len(rows)))
+        def work(mine: Sequence[str]) -> None:
+            for path in mine:
+                found[path] = read(self._storage, path, self._schema)
+
+        def help_out() -> None:
+            with suppress(Exception):  # whatever it is, the other thread meets it again and says it
+                work(paths[1::2])
+
+        helper = threading.Thread(target=help_out, name="sparkml-read", daemon=True)
+        if len(paths) >= _WORTH_A_THREAD:
+            with suppress(RuntimeError):  # at the interpreter's end no thread starts any more
+                helper.start()
+                work(paths[::2])
+                helper.join()
+        work([path for path in paths if path not in found])
+        return found
 
 
 def _bytes_of(answer: Any) -> int:

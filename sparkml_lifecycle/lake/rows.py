@@ -47,6 +47,8 @@ class Row:
     STEPS: ClassVar[bool] = False
     # the order of the rows in a compacted file, so that its statistics find a run
     SORTED_BY: ClassVar[tuple[str, ...]] = ()
+    # so many small files are compacted in passing
+    SMALL_FILES: ClassVar[int] = 50
     # the table of summaries that compaction keeps up to date
     FOLD: ClassVar["type[Fold] | None"] = None
 
@@ -77,6 +79,10 @@ class ClaimedRow(Row):
 
     revision: int = 1
     claim: str = ""
+
+    def key_of(self) -> tuple[str, ...]:
+        """The values of its key."""
+        return tuple([getattr(self, name) for name in self.KEY])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +285,7 @@ def from_arrow(row_type: type[R], table: Any) -> list[R]:
     """Rows out of an Arrow table that has at least the class's columns."""
     names = [column.name for column in columns(row_type)]
     values = [_values(table[name]) for name in names]
-    return [row_type(**dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
+    return [row_type.of(**dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
 
 
 def _values(column: Any) -> list[Any]:

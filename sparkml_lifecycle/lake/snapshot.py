@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import forked, rows
 from sparkml_lifecycle.lake.sql import name
+from sparkml_lifecycle.lake.tail import Tail
 from sparkml_lifecycle.storage import said
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A table at one version; ``handle`` is delta-rs' or None where the table is not there yet."""
+    """A table at one version; ``handle`` is delta-rs' (or stands in its place), None where the table is not there yet."""
 
     row_type: type[rows.Row]
     handle: Any = field(repr=False)
@@ -26,6 +28,11 @@ class Snapshot:
         """How often something was claimed under that identifier."""
         return 0 if self.handle is None else self.handle.transaction_version(identifier) or 0
 
+    @cached_property
+    def delta(self) -> Any:
+        """What DataFusion can read; behind the end of a log a handle that is as new or newer."""
+        return self.handle.delta() if isinstance(self.handle, Tail) else self.handle
+
     def query(self, sql: str) -> Any:
         """An Arrow table of a query over this one table, by its name."""
         return query([self], sql)
@@ -33,7 +40,7 @@ class Snapshot:
     def as_view(self) -> str:
         """The columns that this program knows, as a common table expression; what an older writer left out is null."""
         view, source = name(self.row_type.TABLE), name(f"{self.row_type.TABLE} files")
-        there = set() if self.handle is None else {column.name for column in self.handle.schema().fields}
+        there = set() if self.delta is None else {column.name for column in self.delta.schema().fields}
         picked = []
         for column in rows.schema(self.row_type):
             if column.name in there:
@@ -57,7 +64,7 @@ def query(snapshots: Sequence[Snapshot], sql: str) -> Any:
     """
     import pyarrow as pa
 
-    handles = {f"{one.row_type.TABLE} files": one.handle for one in snapshots if one.handle is not None}
+    handles = {f"{one.row_type.TABLE} files": one.delta for one in snapshots if one.handle is not None}
     views = [snapshot.as_view() for snapshot in snapshots]
     body = sql.strip()
     text = ", ".join(views) + (f", {body[5:]}" if body.lower().startswith("with ") else f" {body}")

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,18 +16,18 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
 from sparkml_lifecycle.lake import compaction, forked, log, order, rows
 from sparkml_lifecycle.lake.files import files_of, is_small, largest_seq, read, small_files
+from sparkml_lifecycle.lake.groups import Group, Groups
 from sparkml_lifecycle.lake.recent import Parts, Recent
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
 from sparkml_lifecycle.lake.sql import literal, name
-from sparkml_lifecycle.lake.tail import CHECKPOINT_EVERY, Tail
+from sparkml_lifecycle.lake.tail import CHECKPOINT_EVERY, Overtaken, Tail
 from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.origin import readable
 from sparkml_lifecycle.storage import Storage, said
 
 T = TypeVar("T")
 _REOPEN_EVERY = 50
-_COMPACT_AT = 50
 _COMMIT_RETRIES = 100
 _ATTEMPTS = 12
 # how often a claim may lose to another one: eight processes that claim one name without a pause need some forty
@@ -84,8 +85,11 @@ def read_again(tables: "Sequence[Table[Any]]", sql: str) -> Any:
         return query([table.snapshot(fresh=True) for table in tables], sql)
 
 
-def commit_rows(handle: Any, data: Any, transactions: Sequence[tuple[str, int, int | None]]) -> None:
-    """Append Arrow rows through ``handle`` in one commit, under identifiers with versions and times; the only place where rows become Delta."""
+def commit_rows(handle: Any, data: Any, transactions: Sequence[tuple[str, int, int | None]]) -> str | None:
+    """Append Arrow rows through ``handle`` in one commit, under identifiers with versions and times; the only place where rows become Delta.
+
+    Returns the path of the new file, where that is known.
+    """
     if isinstance(handle, (forked.Handle, Tail)):
         return handle.append(data, transactions)
     from deltalake import write_deltalake
@@ -97,6 +101,7 @@ def commit_rows(handle: Any, data: Any, transactions: Sequence[tuple[str, int, i
         app_transactions=[Transaction(*one) for one in transactions],
     )
     write_deltalake(handle, data, mode="append", schema_mode="merge", commit_properties=properties)
+    return None
 
 
 class Table(Generic[R]):
@@ -136,13 +141,15 @@ class Table(Generic[R]):
         self._reading = threading.local()
         self._ahead: list[Any] = []
         self._recent = Recent(row_type, storage)
+        self._groups: Groups[Any] = Groups(row_type)
         # the file of the lake, which never changes: it tells a lake from one that was put in its place
         self._marker = storage.local_path.parent / LAKE_FILE if storage.is_local else None
         self._seen: Any = None
         self._commits = self._last_seq = 0
-        self._compact_at = _COMPACT_AT + random.randrange(_COMPACT_AT // 2)
+        self._compact_at = row_type.SMALL_FILES + random.randrange(row_type.SMALL_FILES // 2)
         self._pid = os.getpid()
         self._left: list[Any] = []
+        self._tidying: threading.Thread | None = None
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -162,6 +169,23 @@ class Table(Generic[R]):
                 handle = None
         mine.handle = self._open() if handle is None else handle
         return Snapshot(self.row_type, mine.handle)
+
+    def look(self, read: Callable[[Snapshot], T]) -> T:
+        """What ``read`` makes of the table as it is now; on this machine's disks that is known without opening it anew.
+
+        Other threads wait meanwhile; it is called again where compaction has removed what it was about to read.
+        """
+        self._settle()
+        with self._lock:
+            try:
+                return read(Snapshot(self.row_type, self._tip()))
+            except (StorageError, FileNotFoundError):
+                self._tail = self._handle = None
+                return read(Snapshot(self.row_type, self._tip(fresh=True)))
+
+    def group(self, column: str, value: str, seen: Snapshot) -> Group[Any]:
+        """The rows with a value in a text column, as objects, within :meth:`look` or :meth:`claim`; asked for again they are not read again."""
+        return self._groups.of(self.parts(seen), column, value, lambda where: self._rows_at(seen, where, None))
 
     def open_ahead(self) -> None:
         """Open the table and read its newest rows for a thread that is about to ask for its first :meth:`snapshot`."""
@@ -192,6 +216,8 @@ class Table(Generic[R]):
             return rows.empty(rows.schema(self.row_type)).select(columns or rows.schema(self.row_type).names)
         if snapshot is not None:
             return self._rows_at(snapshot, where, columns)
+        if (parts := self._in_memory()) is not None:
+            return where.of(parts.recent).select(list(columns or parts.schema.names))
         try:
             return self._rows_at(self.snapshot(), where, columns)
         except (StorageError, FileNotFoundError):
@@ -214,6 +240,19 @@ class Table(Generic[R]):
     def parts(self, snapshot: Snapshot) -> Parts:
         """A snapshot in two parts: the newest rows, which are in memory, and how far the others go."""
         return self._recent.parts(snapshot.handle)
+
+    def _in_memory(self) -> Parts | None:
+        """The table as it is now, where this process writes to it and all of it is in memory: then no handle need be brought up to date."""
+        self._settle()
+        with self._lock:
+            self._look()
+            if self._tail is None or not self._tail.catch_up():
+                return None
+            try:
+                parts = self._recent.parts(self._tail)
+            except (StorageError, FileNotFoundError):
+                return None
+            return parts if parts.since is None else None
 
     def _rows_at(self, snapshot: Snapshot, where: Where, columns: Sequence[str] | None) -> Any:
         import pyarrow as pa
@@ -343,14 +382,21 @@ class Table(Generic[R]):
             tried = True
             # without last_updated, so that claims never expire
             identifiers = [(name, version, None) for name, version in change.identifiers.items()]
-            commit_rows(handle, rows.to_arrow(self.row_type, done), identifiers)
+            data = rows.to_arrow(self.row_type, done)
+            try:
+                path = commit_rows(handle, data, identifiers)
+            except Overtaken:
+                tried = False
+                raise
             self._last_seq = seq
+            if path is not None:
+                self._recent.remember(path, data)
 
         if not issubclass(self.row_type, ClaimedRow):
             raise TypeError(f"{self.row_type.__name__} is not a ClaimedRow.")
         with self._lock:
-            self._insist(once)
-            self._after_commit()
+            self._insist(once, quick=True)
+            self._after_commit(aside=True)
         return done
 
     def compact(self, in_passing: bool = False) -> int:
@@ -408,10 +454,9 @@ class Table(Generic[R]):
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
-        self._left += [self._handle, self._reading, self._ahead]
-        self._ahead = []
-        self._handle, self._tail, self._reading, self._lock = None, None, threading.local(), threading.RLock()
-        self._recent = Recent(self.row_type, self.storage)
+        self._left += [self._handle, self._tail, self._reading, self._ahead]
+        self._lock = threading.RLock()
+        self._forget()
         self._commits = self._last_seq = 0
 
     def _insist(self, once: Callable[[Any], T], quick: bool = False) -> T:
@@ -420,13 +465,15 @@ class Table(Generic[R]):
         attempt = 0
         while True:
             try:
-                return once(self._end() if quick and not attempt else self._write_handle())
+                return once(self._end() if quick else self._write_handle())
             except Exception as error:
                 if isinstance(error, LifecycleError) and not isinstance(error, StorageError):
                     raise
-                # whatever it says, the rows may be there: reopen, and `once` looks before it writes again
-                self._handle = self._tail = None
-                lost = _lost(error)
+                quick = isinstance(error, Overtaken)
+                if not quick:
+                    # whatever it says, the rows may be there: reopen, and `once` looks before it writes again
+                    self._handle = self._tail = None
+                lost = quick or "Concurrent transaction failed" in str(error)
                 if attempt == (_TURNS if lost else _ATTEMPTS) - 1 or (attempt >= 3 and not _contention(error)):
                     if isinstance(error, StorageError):
                         raise
@@ -443,25 +490,40 @@ class Table(Generic[R]):
             return
         found = (_identity(self.storage.local_path / "_delta_log", times=False), _identity(self._marker, times=True))
         if self._seen not in (None, found):
-            self._handle, self._tail, self._reading, self._ahead = None, None, threading.local(), []
-            self._recent = Recent(self.row_type, self.storage)
+            self._forget()
         self._seen = found
+
+    def _forget(self) -> None:
+        self._handle, self._tail, self._reading, self._ahead = None, None, threading.local(), []
+        self._recent = Recent(self.row_type, self.storage)
+        self._groups = Groups(self.row_type)
 
     def _next_seq(self, end: Any) -> int:
         """One more than whatever could have been read: the version, the ``seq`` of the table's rows and the writer's own last."""
-        is_tail = isinstance(end, Tail)
-        seen = (end.version, end.largest_seq) if is_tail else (int(end.version()), largest_seq(files_of(end)))
-        return 1 + max(*seen, self._last_seq)
+        seq = end.largest_seq if isinstance(end, Tail) else largest_seq(files_of(end))
+        return 1 + max(int(end.version()), seq, self._last_seq)
 
     def _end(self) -> Any:
         """What an append goes through: the tail of the log where there is one, else delta-rs' handle."""
+        return self._followed() or self._tail_of(self._write_handle())
+
+    def _tip(self, fresh: bool = False) -> Any:
+        """What shows the table as it is now: the tail of the log where there is one, else a handle; None where there is no table."""
+        if not self.storage.is_local or forked.is_forked():
+            return self.snapshot(fresh).handle
+        return self._followed() or self._tail_of(self._open())
+
+    def _followed(self) -> Tail | None:
         self._look()
-        if self._tail is not None:
-            if self._tail.catch_up():
-                return self._tail
+        if self._tail is not None and not self._tail.catch_up():
             self._tail = self._handle = None
-        handle = self._write_handle()
-        self._tail = None if forked.is_forked() else Tail.of(self.storage, self.row_type, handle)
+        if self._tail is None and self.storage.is_local and not forked.is_forked():
+            self._tail = Tail.opened(self.storage, self.row_type)
+        return self._tail
+
+    def _tail_of(self, handle: Any) -> Any:
+        if handle is not None and not forked.is_forked():
+            self._tail = Tail.of(self.storage, self.row_type, handle)
         return self._tail or handle
 
     def _write_handle(self) -> Any:
@@ -516,20 +578,26 @@ class Table(Generic[R]):
 
         return DeltaTable.create(uri, schema, mode="error", storage_options=options, configuration=configuration)
 
-    def _after_commit(self) -> None:
+    def _after_commit(self, aside: bool = False) -> None:
+        """Keep the table small; ``aside`` while the caller goes on."""
         self._commits += 1
         if forked.is_forked():
             # tidying goes on in other processes
             return
-        if self._tail is not None and self._tail.asks_for_checkpoint:
-            self._tail.asks_for_checkpoint = False
-            self._tidy(self._checkpoint)
-        if self._commits % 10 == 0 and (self._tail or self._handle) is not None:
+        # by the table's commits, not this process's: programs that make one each keep it small too
+        due = self._tail is not None and self._tail.asks_for_checkpoint
+        work: list[Callable[[], object]] = []
+        if (due or self._commits % 10 == 0) and (self._tail or self._handle) is not None:
             small = self._tail.small if self._tail is not None else len(small_files(self._handle))
             if small >= self._compact_at:
-                self._tidy(lambda: self.compact(in_passing=True))
+                work.append(lambda: self.compact(in_passing=True))
+        if self._tail is not None and due:
+            self._tail.asks_for_checkpoint = False
+            work += [self._checkpoint, lambda: log.clean(self.storage)]
         if self._commits % _REOPEN_EVERY == 0:
-            self._tidy(self._shorten_log)
+            work.append(self._shorten_log)
+        if work:
+            self._tidy(work, aside)
 
     def _checkpoint(self) -> None:
         if (handle := self._open()) is not None:
@@ -540,14 +608,25 @@ class Table(Generic[R]):
         if (handle := self._open()) is not None:
             handle.cleanup_metadata()
 
-    def _tidy(self, work: Callable[[], object]) -> None:
+    def _tidy(self, work: Sequence[Callable[[], object]], aside: bool) -> None:
         from deltalake.exceptions import DeltaError
 
-        try:
-            work()
-        except (DeltaError, LifecycleError, OSError):
+        def do_all() -> None:
             # tidying is a service to the next reader: the rows are there, and `sparkml maintain` does it again
+            for one in work:
+                with suppress(DeltaError, LifecycleError, OSError):
+                    one()
+
+        if not aside:
+            return do_all()
+        if self._tidying is not None and self._tidying.is_alive():
             return
+        # the interpreter waits for it when it ends
+        self._tidying = threading.Thread(target=do_all, name="sparkml-tidy")
+        try:
+            self._tidying.start()
+        except RuntimeError:  # at the interpreter's end no thread starts any more
+            do_all()
 
     def _written(self, handle: Any, where: str) -> list[R]:
         return rows.from_arrow(
@@ -572,11 +651,6 @@ def _identity(path: Path | None, times: bool) -> Any:
     except OSError:
         return None
     return found and (found.st_ino, found.st_ctime_ns if times else 0)
-
-
-def _lost(error: Exception) -> bool:
-    """Whether somebody else claimed the same thing first."""
-    return "Concurrent transaction failed" in str(error)
 
 
 def _contention(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from sparkml_lifecycle.errors import LifecycleError, StorageError
 from sparkml_lifecycle.lake import compaction, log
 from sparkml_lifecycle.lake.files import files_of, read
 from sparkml_lifecycle.lake.table import Table
+from sparkml_lifecycle.lake.tail import Tail
 from sparkml_lifecycle.storage import Storage, said
 from sparkml_lifecycle.storage.filesystem import is_part
 
@@ -177,7 +178,9 @@ def _holding(storage: Storage, column: str, value: str) -> Callable[[Any], list[
     def choose(handle: Any) -> list[dict[str, Any]]:
         import pyarrow as pa
 
-        for file in pa.table(handle.get_add_actions(flatten=True)).to_pylist():
+        # with the bounds of all columns
+        delta = handle.delta() if isinstance(handle, Tail) else handle
+        for file in pa.table(delta.get_add_actions(flatten=True)).to_pylist():
             least, most = file.get(f"min.{column}"), file.get(f"max.{column}")
             if least is not None and most is not None and not least <= value <= most:
                 continue

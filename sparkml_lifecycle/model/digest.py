@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from sparkml_lifecycle.model import manifest as manifests
@@ -19,9 +20,18 @@ _NO_ANSWER = {"env", "python_version"}
 _NOT_SAVED = {"registered_model_meta"}
 
 
-def digest(directory: Path) -> str:
-    """The content digest, the same after a copy or a download: 64 hex digits (SHA-256) over the model's files and those parts of ``MLmodel`` that decide its answers."""
-    found = manifests.read(directory)
+def digest(directory: Path, manifest: manifests.Manifest | None = None, known: Mapping[str, str] | None = None) -> str:
+    """The content digest, the same after a copy or a download: 64 hex digits (SHA-256) over the model's files and those parts of ``MLmodel`` that decide its answers.
+
+    Parameters
+    ----------
+    directory : path
+    manifest : Manifest, optional
+        What the ``MLmodel`` says, where it was read already.
+    known : mapping of str to str, optional
+        What :func:`of_each` said of the files.
+    """
+    found, known = manifest or manifests.read(directory), known or {}
     flavors = {name: {k: v for k, v in entry.items() if k not in _NO_ANSWER} for name, entry in found.flavors.items()}
     content = manifests.to_dict(found)
     deciding = {"flavors": flavors, "signature": content.get("signature"), "ours": content.get(manifests.OURS)}
@@ -29,17 +39,29 @@ def digest(directory: Path) -> str:
     for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
         name = path.relative_to(directory).as_posix()
         if path.is_file() and name not in _BESIDE and "__pycache__" not in path.parts:
-            with path.open("rb") as file:
-                total.update(f"\0{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+            total.update(f"\0{name}\0{known.get(name) or _of_file(path)}".encode())
     return total.hexdigest()
+
+
+def of_each(directory: Path) -> dict[str, str]:
+    """The SHA-256 of each file by its relative path, but for bytecode and the note of a download."""
+    return {
+        name: _of_file(path)
+        for name, path in files_below(directory)
+        if name not in _NOT_SAVED and "__pycache__" not in name.split("/")
+    }
 
 
 def digest_of_files(directory: Path) -> str:
     """64 hex digits (SHA-256) over the names and bytes of all files, but for bytecode and the note of a download."""
-    total = hashlib.sha256()
-    for name, path in files_below(directory):
-        if name in _NOT_SAVED or "__pycache__" in name.split("/"):
-            continue
-        with path.open("rb") as file:
-            total.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
-    return total.hexdigest()
+    return over_all(of_each(directory))
+
+
+def over_all(files: Mapping[str, str]) -> str:
+    """As :func:`digest_of_files`, of what :func:`of_each` said."""
+    return hashlib.sha256("".join(f"{name}\0{one}\0" for name, one in files.items()).encode()).hexdigest()
+
+
+def _of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

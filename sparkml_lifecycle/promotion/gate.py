@@ -191,7 +191,7 @@ class _Trial:
         if is_stage(source):
             return ModelStage.of(source)
         place = f"@{source}"
-        known = [f"@{row.key}" for row in self._model.counting(what=What.ALIAS)]
+        known = [f"@{row.key}" for row in self._model.counting(What.ALIAS)]
         # a name that is no place at all is a slip, and would hold for ever
         if place not in (*known, *self._asked.to, "@champion"):
             names = [
@@ -324,7 +324,7 @@ class _Trial:
         number, comment = model.row(verdict.version).version, self._asked.comment
         if model.tags(number) != self._candidate.tags:
             raise Conflict(f"The tags of version {number} of the model {model.name!r} changed meanwhile.")
-        gates = model.counting(what=What.GATE, version=number)
+        gates = model.counting(What.GATE, number)
         details: dict[str, Any] = {
             "to": list(verdict.to),
             "checks": [{"what": one.what, "passed": one.passed, "found": one.found} for one in verdict.checks],

@@ -1,22 +1,19 @@
 """The rows of one registered model, as they were read at one moment, and what they come to."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sparkml_lifecycle.entities import ModelStage, ModelVersion, RegisteredModel
 from sparkml_lifecycle.errors import NotFound, did_you_mean
-from sparkml_lifecycle.lake.order import last_by
-from sparkml_lifecycle.lake.rows import from_arrow, moment_of
-from sparkml_lifecycle.lake.where import Where
+from sparkml_lifecycle.lake import Group
 from sparkml_lifecycle.registry.names import check_version
 from sparkml_lifecycle.registry.tables import RegistryRow, What
 from sparkml_lifecycle.tracking.experiments import milliseconds
 from sparkml_lifecycle.uris import placed
-
-_BY = ("revision",)
 
 
 @dataclass(frozen=True)
@@ -26,45 +23,60 @@ class Ledger:
     Attributes
     ----------
     model_id, name : str
-    rows : pyarrow.Table
-        All its rows, of whatever age.
+    group : Group
+        All its rows, of whatever age, and those that count.
     home : str
         The URI of the lake, below which relative locations lie.
     """
 
     model_id: str
     name: str
-    rows: Any
+    group: Group[RegistryRow]
     home: str
 
-    def counting(self, **among: str | Sequence[str]) -> list[RegistryRow]:
-        """The row of each key that counts, deleted values included: ``counting(what=What.ALIAS)``."""
-        wanted = {column: [value] if isinstance(value, str) else list(value) for column, value in among.items()}
-        return from_arrow(RegistryRow, last_by(Where(wanted).of(self.rows), RegistryRow.KEY, _BY))
+    @property
+    def rows(self) -> Sequence[RegistryRow]:
+        """All its rows, of whatever age."""
+        return self.group.rows
+
+    def counting(self, what: str | None = None, version: str | Collection[str] | None = None) -> list[RegistryRow]:
+        """The row of each key that counts, deleted values included: ``counting(What.ALIAS)``."""
+        found: Iterable[RegistryRow] = self._by_what.get(what, ()) if what else self.group.counting.values()
+        if version is None:
+            return list(found)
+        wanted = {version} if isinstance(version, str) else version
+        return [row for row in found if row.version in wanted]
+
+    def last(self, what: str, version: str = "", key: str = "") -> RegistryRow | None:
+        """The row of one key that counts."""
+        return self.group.counting.get((self.model_id, version, what, key))
 
     def value(self, what: str, version: str = "", key: str = "") -> str | None:
         """One value as it is now; None where there is none."""
-        found = self.counting(what=what, version=version, key=key)
-        return found[0].value if found else None
+        found = self.last(what, version, key)
+        return found.value if found else None
 
     @property
     def newest(self) -> datetime:
         """The time of its latest change."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        return moment_of(pc.max(self.rows["at"].cast(pa.int64())).as_py())
+        return max(row.at for row in self.group.counting.values())
 
     @property
     def next_version(self) -> str:
         """The number of the version that is made next: of deleted ones it is not used again."""
-        made = Where({"what": [What.VERSION]}).of(self.rows)["version"].to_pylist()
-        return str(1 + max(map(int, made), default=0))
+        return str(1 + max((int(row.version) for row in self.counting(What.VERSION)), default=0))
 
     def versions(self) -> list[str]:
         """The versions that are there, the oldest first."""
-        there = (row.version for row in self.counting(what=What.VERSION) if row.value is not None)
+        there = (row.version for row in self.counting(What.VERSION) if row.value is not None)
         return sorted(there, key=int)
+
+    @cached_property
+    def _by_what(self) -> dict[str | None, list[RegistryRow]]:
+        found: dict[str | None, list[RegistryRow]] = {}
+        for row in self.group.counting.values():
+            found.setdefault(row.what, []).append(row)
+        return found
 
     def row(self, version: object) -> RegistryRow:
         """The row that made a version.
@@ -75,12 +87,12 @@ class Ledger:
             If there is no such version, or it is deleted.
         """
         number = check_version(version)
-        found = self.counting(what=What.VERSION, version=number)
-        if found and found[0].value is not None:
-            return found[0]
+        found = self.last(What.VERSION, number)
+        if found and found.value is not None:
+            return found
         if found:
             raise NotFound(
-                f"Version {number} of the model {self.name!r} was deleted on {found[0].at:%Y-%m-%d} by {found[0].by}. "
+                f"Version {number} of the model {self.name!r} was deleted on {found.at:%Y-%m-%d} by {found.by}. "
                 f"as_of= shows it as it was."
             )
         there = self.versions()
@@ -89,12 +101,12 @@ class Ledger:
 
     def holders(self, stage: str) -> list[str]:
         """The versions in a stage, the oldest first."""
-        staged = {row.version: row.value for row in self.counting(what=What.STAGE)}
+        staged = {row.version: row.value for row in self.counting(What.STAGE)}
         return [version for version in self.versions() if (staged.get(version) or ModelStage.NONE) == stage]
 
     def aliases(self) -> dict[str, str]:
         """Alias to version."""
-        return {row.key: row.value for row in self.counting(what=What.ALIAS) if row.value is not None}
+        return {row.key: row.value for row in self.counting(What.ALIAS) if row.value is not None}
 
     def held_by(self, alias: str) -> str:
         """The version that an alias names.
@@ -115,26 +127,24 @@ class Ledger:
 
     def tags(self, version: str = "") -> dict[str, str]:
         """The tags of a version, or of the model itself."""
-        found = self.counting(what=What.TAG, version=version)
+        found = self.counting(What.TAG, version)
         return {row.key: row.value for row in found if row.value is not None}
 
     def fields(self, version: object = None) -> dict[str, str]:
         """The fields of the model card, those of a version over those of the model."""
         numbers = ["", *([] if version is None else [self.row(version).version])]
-        rows = sorted(self.counting(what=What.FIELD, version=numbers), key=lambda row: row.version != "")
+        rows = sorted(self.counting(What.FIELD, numbers), key=lambda row: row.version != "")
         return {row.key: row.value for row in rows if row.value is not None}
 
     def version(self, version: object) -> ModelVersion:
         """A version as an entity; :class:`NotFound` as :meth:`row` says."""
         number = self.row(version).version
-        rows = [*self.counting(version=number), *self.counting(what=What.ALIAS)]
+        rows = [*self.counting(version=number), *self.counting(What.ALIAS)]
         return versions_of(self.name, rows, self.home)[number]
 
     def model(self) -> RegisteredModel:
         """The model as an entity, with the newest version in each stage."""
-        import pyarrow.compute as pc
-
-        return model_of(self.name, self.counting(), pc.min(self.rows["at"]).as_py(), self.home)
+        return model_of(self.name, self.counting(), min(row.at for row in self.rows), self.home)
 
 
 def model_of(name: str, rows: Sequence[RegistryRow], created: datetime, home: str) -> RegisteredModel:

@@ -15,7 +15,7 @@ from sparkml_lifecycle.entities import (
     TransitionRequest,
 )
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, did_you_mean
-from sparkml_lifecycle.lake import Change, Lake, Snapshot, Where
+from sparkml_lifecycle.lake import Change, Group, Lake, Snapshot, Where
 from sparkml_lifecycle.lake.order import last_by, uuid7
 from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.registry import history
@@ -103,7 +103,7 @@ class Registry:
 
     def rows(self) -> Any:
         """Every row, as an Arrow table."""
-        return self._table.rows(Where())
+        return self._table.look(lambda seen: self._table.rows(Where(), snapshot=seen))
 
     def find(self, name: str, as_of: datetime | None = None, seen: Snapshot | None = None) -> Ledger:
         """The rows of the model that has a name now, or had it then.
@@ -114,18 +114,20 @@ class Registry:
             If there is none; the message has the nearest name.
         """
         check_model(name)
-        once_named = Where({"what": [What.MODEL], "name": [name]}, as_of)
-        ids = self._table.rows(once_named, ["model_id"], snapshot=seen)["model_id"].unique().to_pylist()
-        rows = self._table.rows(Where({"model_id": ids}, as_of), snapshot=seen)
+        if seen is None:
+            return self._table.look(lambda now: self.find(name, as_of, now))
+        ids = self._ids(name, as_of, seen)
         for model_id in ids:
-            mine = Ledger(model_id, name, Where({"model_id": [model_id]}).of(rows), self._lake.uri)
+            mine = Ledger(model_id, name, self._group("model_id", model_id, as_of, seen), self._lake.uri)
             if mine.value(What.MODEL) == name:
                 return mine
-        raise self._missing(name, ids, as_of)
+        raise self._missing(name, ids, as_of, seen)
 
     def names(self, as_of: datetime | None = None, seen: Snapshot | None = None) -> dict[str, str]:
         """The name of each model that is there to its id."""
-        rows = self._table.rows(Where({"what": [What.MODEL]}, as_of), snapshot=seen)
+        if seen is None:
+            return self._table.look(lambda now: self.names(as_of, now))
+        rows = self._table.rows(Where({"what": [What.MODEL]}, as_of), ["model_id", "value", "revision"], snapshot=seen)
         found = last_by(rows, ("model_id",), ("revision",))
         pairs = zip(found["value"].to_pylist(), found["model_id"].to_pylist(), strict=True)
         return {name: model_id for name, model_id in pairs if name is not None}
@@ -157,8 +159,7 @@ class Registry:
 
     def needs(self) -> list[Need]:
         """What each version that is there needs of its lake."""
-        names = {model_id: name for name, model_id in self.names().items()}
-        made = last_by(self._table.rows(Where({"what": [What.VERSION]})), RegistryRow.KEY, ("revision",))
+        names, made = self._table.look(self._versions_made)
         return [
             Need(f"models:/{names[row.model_id]}/{row.version}", placed(self.home, row.source or ""), row.run_id)
             for row in from_arrow(RegistryRow, made)
@@ -171,10 +172,7 @@ class Registry:
         With ``version`` only what happened to that one: of the model that has the name now, if it ever had such a version.
         """
         check_model(name)
-        named = self._table.rows(Where({"name": [name]}), ["model_id"])["model_id"].unique().to_pylist()
-        if not named:
-            raise self._missing(name, [], None)
-        rows = from_arrow(RegistryRow, self._table.rows(Where({"model_id": named})))
+        rows = self._table.look(lambda seen: self._of_all_that_were(name, seen))
         if version is not None:
             now = self.names().get(name)
             if any(row.model_id == now and row.version == version for row in rows):
@@ -186,14 +184,13 @@ class Registry:
         """The comments on a version, in order."""
         model = self.find(name)
         number = model.row(version).version
-        rows = from_arrow(RegistryRow, Where({"what": [What.COMMENT], "version": [number]}).of(model.rows))
-        return history.comments(rows)
+        return history.comments([row for row in model.rows if row.what == What.COMMENT and row.version == number])
 
     def requests(self, name: str, version: object = None) -> list[TransitionRequest]:
         """The requests that nobody has answered yet, the oldest first."""
         model = self.find(name)
         number = None if version is None else model.row(version).version
-        open_ones = [row for row in model.counting(what=What.REQUEST) if row.value is not None]
+        open_ones = [row for row in model.counting(What.REQUEST) if row.value is not None]
         there = set(model.versions())
         wanted = [row for row in open_ones if row.version in there and number in (None, row.version)]
         return [
@@ -221,12 +218,12 @@ class Registry:
         model_id = uuid7()
 
         def decide(seen: Snapshot) -> Change[RegistryRow]:
-            if name in self.names(seen=seen):
+            if self._is_taken(name, seen):
                 raise AlreadyExists(
                     f"There is a registered model {name!r} already. Add a version to it, or choose another name."
                 )
             revision = seen.version_of(_claim_of(name)) + 1
-            return Change(self._rows(model_id, name, revision, drafts, {}), {_claim_of(name): revision})
+            return Change(self._rows(model_id, name, revision, drafts), {_claim_of(name): revision})
 
         self._table.claim(decide)
         return self.find(name).model()
@@ -244,12 +241,12 @@ class Registry:
             model = self.find(name, seen=seen)
             if new_name == name:
                 return Change((), {})
-            if new_name in self.names(seen=seen):
+            if self._is_taken(new_name, seen):
                 raise AlreadyExists(f"There is a registered model {new_name!r} already. Choose another name.")
             # one number for both names, so that a model's revisions grow whatever it is called
             revision = max(seen.version_of(_claim_of(name)), seen.version_of(_claim_of(new_name))) + 1
             draft = Draft(What.MODEL, new_name)
-            rows = self._rows(model.model_id, new_name, revision, [draft], {(What.MODEL, "", ""): name}, model)
+            rows = self._rows(model.model_id, new_name, revision, [draft], model)
             return Change(rows, {_claim_of(name): revision, _claim_of(new_name): revision})
 
         self._table.claim(decide)
@@ -343,7 +340,7 @@ class Registry:
             drafts += [replace(one, version=mine) for one in beside if one.what != What.ORIGIN]
             made[:] = [mine]
             revision = seen.version_of(_claim_of(name)) + 1
-            rows = self._rows(model_id if model is None else model.model_id, name, revision, drafts, {}, model)
+            rows = self._rows(model_id if model is None else model.model_id, name, revision, drafts, model)
             return Change(rows, {_claim_of(name): revision})
 
         self._table.claim(decide)
@@ -409,7 +406,7 @@ class Registry:
 
         def drafts(model: Ledger) -> list[Draft]:
             number = model.row(version).version
-            rows = model.counting(what=What.COMMENT, version=number)
+            rows = model.counting(What.COMMENT, number)
             if comment_id is not None:
                 self._own_comment(name, rows, comment_id)
             chosen[:] = [comment_id or str(1 + max((int(row.key) for row in rows), default=0))]
@@ -423,7 +420,7 @@ class Registry:
 
         def drafts(model: Ledger) -> list[Draft]:
             number = model.row(version).version
-            self._own_comment(name, model.counting(what=What.COMMENT, version=number), comment_id)
+            self._own_comment(name, model.counting(What.COMMENT, number), comment_id)
             return [Draft(What.COMMENT, None, number, str(comment_id))]
 
         self.change(name, drafts)
@@ -475,7 +472,7 @@ class Registry:
 
         def drafts(model: Ledger) -> list[Draft]:
             number = model.row(version).version
-            waiting = [row for row in model.counting(what=What.REQUEST, version=number) if row.value is not None]
+            waiting = [row for row in model.counting(What.REQUEST, number) if row.value is not None]
             fitting = [row for row in waiting if wanted in (None, row.key)]
             if not fitting:
                 raise NotFound(
@@ -506,10 +503,9 @@ class Registry:
         def decide(seen: Snapshot) -> Change[RegistryRow]:
             model = self.find(name, seen=seen)
             wanted = drafts(model)
-            before = {(row.what, row.version, row.key): row.value for row in _named_by(model, wanted)}
-            news = [one for one in wanted if one.details or before.get((one.what, one.version, one.key)) != one.value]
+            news = [one for one in wanted if one.details or model.value(one.what, one.version, one.key) != one.value]
             revision = seen.version_of(_claim_of(name)) + 1
-            return Change(self._rows(model.model_id, name, revision, news, before, model), {_claim_of(name): revision})
+            return Change(self._rows(model.model_id, name, revision, news, model), {_claim_of(name): revision})
 
         self._table.claim(decide)
 
@@ -519,7 +515,6 @@ class Registry:
         name: str,
         revision: int,
         drafts: Sequence[Draft],
-        before: Mapping[tuple[str, str, str], str | None],
         model: Ledger | None = None,
     ) -> list[RegistryRow]:
         now = self._table.now()
@@ -536,7 +531,7 @@ class Registry:
                 version=one.version,
                 key=one.key,
                 value=one.value,
-                before=before.get((one.what, one.version, one.key)),
+                before=model.value(one.what, one.version, one.key) if model is not None else None,
                 comment=one.comment,
                 **self._said_of(one),
             )
@@ -567,12 +562,41 @@ class Registry:
             raise NotFound(f"The model {model.name!r} has not {what}. Its versions by stage: {shown}.")
         return model.version(found[-1])
 
-    def _missing(self, name: str, once: Sequence[str], as_of: datetime | None) -> NotFound:
-        known = self.names(as_of)
+    def _versions_made(self, seen: Snapshot) -> tuple[dict[str, str], Any]:
+        """The name of each model that is there, by its id, and the rows of versions that count."""
+        rows = self._table.rows(Where({"what": [What.VERSION]}), snapshot=seen)
+        names = {model_id: name for name, model_id in self.names(seen=seen).items()}
+        return names, last_by(rows, RegistryRow.KEY, ("revision",))
+
+    def _ids(self, name: str, as_of: datetime | None, seen: Snapshot) -> list[str]:
+        """The models that ever had a name."""
+        named = self._group("name", name, as_of, seen).counting.values()
+        return list(dict.fromkeys(row.model_id for row in named if row.what == What.MODEL))
+
+    def _is_taken(self, name: str, seen: Snapshot) -> bool:
+        groups = (self._group("model_id", model_id, None, seen) for model_id in self._ids(name, None, seen))
+        return any(row.what == What.MODEL and row.value == name for group in groups for row in group.counting.values())
+
+    def _of_all_that_were(self, name: str, seen: Snapshot) -> list[RegistryRow]:
+        named = self._group("name", name, None, seen).rows
+        if not named:
+            raise self._missing(name, [], None, seen)
+        ids = dict.fromkeys(row.model_id for row in named)
+        return [row for model_id in ids for row in self._group("model_id", model_id, None, seen).rows]
+
+    def _group(self, column: str, value: str, as_of: datetime | None, seen: Snapshot) -> Group[RegistryRow]:
+        Where(as_of=as_of)  # checks it
+        found: Group[RegistryRow] = self._table.group(column, value, seen)
+        if as_of is None:
+            return found
+        return Group[RegistryRow]().grown([row for row in found.rows if row.at <= as_of])
+
+    def _missing(self, name: str, once: Sequence[str], as_of: datetime | None, seen: Snapshot) -> NotFound:
+        known = self.names(as_of, seen)
         when = f" at {as_of}" if as_of else ""
         gone = ""
         if once and as_of is None:
-            now = {model_id: other for other, model_id in self.names().items()}
+            now = {model_id: other for other, model_id in known.items()}
             renamed = next((now[model_id] for model_id in once if model_id in now), None)
             gone = f" It is called {renamed!r} now." if renamed else " It was deleted; its history is there."
         return NotFound(
@@ -599,12 +623,6 @@ def _stage(stage: str, archive: bool) -> str:
 
 def _number(model: Ledger, version: object) -> str:
     return "" if version is None else model.row(version).version
-
-
-def _named_by(model: Ledger, drafts: Sequence[Draft]) -> list[RegistryRow]:
-    """The rows that count of the keys that drafts change."""
-    kinds = {one.what for one in drafts}
-    return model.counting(what=sorted(kinds), version=sorted({one.version for one in drafts}))
 
 
 def moved(

@@ -55,6 +55,8 @@ class RegistryRow(ClaimedRow):
     KEY: ClassVar[tuple[str, ...]] = ("model_id", "version", "what", "key")
     KEEP: ClassVar[Literal["every", "first", "last"]] = "every"
     SORTED_BY: ClassVar[tuple[str, ...]] = ("model_id", "seq")
+    # a new process reads all of them before it knows what an alias names
+    SMALL_FILES: ClassVar[int] = 20
 
     model_id: str
     name: str

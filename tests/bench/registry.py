@@ -16,6 +16,7 @@ from pathlib import Path
 
 MODELS = int(os.environ.get("BENCH_MODELS", "1000"))
 EACH = 10
+TIMES = 60
 ROOT = Path(__file__).parents[2]
 NAME = "model 0000"
 
@@ -23,6 +24,7 @@ NAME = "model 0000"
 def client_of(which, place):
     """A client of a store; all that its calls import is imported."""
     if which == "ours":
+        import pandas
         import pyarrow.compute
         import pyarrow.parquet  # noqa: F401
         from deltalake import QueryBuilder  # noqa: F401
@@ -65,10 +67,22 @@ def fill(which, place):
 
 
 def register(which, place):
-    """Milliseconds to register a version of a model, of those that are there."""
+    """Milliseconds to register a directory that nobody has registered before."""
     client = client_of(which, place)
     client.create_model_version(NAME, f"{place}/model")
-    return milliseconds(lambda _: client.create_model_version(NAME, f"{place}/model"), 30)
+    return milliseconds(lambda n: client.create_model_version(NAME, f"{place}/{which}-{n}"), TIMES)
+
+
+def register_of_run(which, place):
+    """Milliseconds to register what a run has logged."""
+    client = client_of(which, place)
+    experiment = client.create_experiment("bench", artifact_location=f"{place}/artifacts-{which}")
+    runs = [client.create_run(experiment).info.run_id for _ in range(TIMES + 1)]
+    for run_id in runs:
+        client.log_artifacts(run_id, f"{place}/model", "model")
+        client.set_terminated(run_id)
+    client.create_model_version(NAME, f"runs:/{runs[-1]}/model", runs[-1])
+    return milliseconds(lambda n: client.create_model_version(NAME, f"runs:/{runs[n]}/model", runs[n]), TIMES)
 
 
 def stage(which, place):
@@ -79,7 +93,7 @@ def stage(which, place):
         lambda n: client.transition_model_version_stage(
             NAME, str(1 + n % 2), "Production", archive_existing_versions=True
         ),
-        30,
+        TIMES,
     )
 
 
@@ -87,7 +101,7 @@ def alias(which, place):
     """Milliseconds to move an alias."""
     client = client_of(which, place)
     client.set_registered_model_alias(NAME, "champion", "3")
-    return milliseconds(lambda n: client.set_registered_model_alias(NAME, "champion", str(1 + n % 2)), 30)
+    return milliseconds(lambda n: client.set_registered_model_alias(NAME, "champion", str(1 + n % 2)), TIMES)
 
 
 def first_resolve(which, place):
@@ -148,7 +162,8 @@ def first_models(which, place):
 
 FRESH = 5
 MEASURED = {
-    register: ("register a version", 1),
+    register: ("register a version, out of a new directory", 1),
+    register_of_run: ("register a version, out of a run", 1),
     stage: ("move a stage, archiving", 1),
     alias: ("move an alias", 1),
     first_resolve: ("`models:/name@alias`, a new client", FRESH),
@@ -171,7 +186,8 @@ def in_a_process(name, which, place):
 
 def shown(found):
     """Median with smallest and largest."""
-    return f"{statistics.median(found):.1f} ({min(found):.1f} to {max(found):.1f})"
+    average = f", mean {statistics.mean(found):.1f}" if len(found) > FRESH else ""
+    return f"{statistics.median(found):.1f} ({min(found):.1f} to {max(found):.1f}{average})"
 
 
 def main():
@@ -196,10 +212,13 @@ def main():
 
 
 def save(_, place):
-    """A model that both register."""
+    """A model that both register, and copies of it for each."""
     from tests.evaluators.models import save_booster, three_columns
 
     save_booster(three_columns(500), f"{place}/model", 300)
+    for which in ("ours", "mlflow"):
+        for number in range(TIMES):
+            shutil.copytree(f"{place}/model", f"{place}/{which}-{number}")
     return [0.0]
 
 

@@ -9,15 +9,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable, Field
 from deltalake.schema import PrimitiveType
 
 from sparkml_lifecycle.errors import StorageError
-from sparkml_lifecycle.lake import Lake, files, rows, tail
+from sparkml_lifecycle.lake import Change, Lake, files, rows, tail
 from sparkml_lifecycle.lake import table as table_module
 from sparkml_lifecycle.lake.tail import Tail
-from tests.lake.points import Point, point
+from tests.lake.points import Point, Turn, point
 
 NOW = int(time.time() * 1000)
 
@@ -25,6 +26,24 @@ NOW = int(time.time() * 1000)
 @pytest.fixture
 def points(tmp_path):
     return Lake(tmp_path).table(Point)
+
+
+@pytest.fixture
+def turns(tmp_path):
+    return Lake(tmp_path).table(Turn)
+
+
+def turn(number, name="a"):
+    return Turn(at=datetime.now(UTC), name=name, number=number, revision=number)
+
+
+def next_turn(seen, identifier="turns", name="a"):
+    number = seen.version_of(identifier) + 1
+    return Change((turn(number, name),), {identifier: number})
+
+
+def by_path(found):
+    return sorted((dict(sorted(file.items())) for file in found), key=lambda file: file["path"])
 
 
 def handle_of(table):
@@ -67,19 +86,141 @@ def test_the_log_says_of_a_file_what_delta_rs_would_say(points):
     assert DeltaTable(points.storage.delta_uri).transaction_version("w" * 32) == 8
 
 
-def test_a_local_append_goes_through_the_tail_and_no_claim_does(points, monkeypatch):
+def test_local_appends_and_claims_go_through_the_tail(points, turns, monkeypatch):
     appended = []
     append = Tail.append
 
     def counted(self, *arguments):
-        appended.append(self.version)
-        append(self, *arguments)
+        appended.append(self.version())
+        return append(self, *arguments)
 
     monkeypatch.setattr(Tail, "append", counted)
     for number in range(3):
         points.append([point(str(number))])
-    assert appended == [0, 1, 2]
+    for _ in range(3):
+        turns.claim(next_turn)
+    assert appended == [0, 1, 2] * 2
     assert keys(points) == ["0", "1", "2"]
+    assert sorted(turns.to_arrow()["number"].to_pylist()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("rival", [Lake.table, lambda lake, _: handle_of(lake.table(Turn))], ids=["tail", "delta-rs"])
+def test_a_claim_that_was_overtaken_is_decided_again_and_leaves_no_file(turns, rival):
+    turns.claim(next_turn)
+    lake, seen = Lake(turns.storage.uri.removesuffix("/turns")), []
+
+    def overtaken(now):
+        seen.append(now.version_of("turns"))
+        if len(seen) == 1:
+            other = rival(lake, Turn)
+            if hasattr(other, "claim"):
+                other.claim(next_turn)
+            else:
+                content = rows.to_arrow(Turn, [turn(2)], by="me", writer="w" * 32, seq=9)
+                table_module.commit_rows(other, content, [("turns", 2, None)])
+        return next_turn(now)
+
+    turns.claim(overtaken)
+    assert seen == [1, 2]
+    assert sorted(turns.to_arrow()["number"].to_pylist()) == [1, 2, 3]
+    assert len(list(turns.storage.local_path.glob("*.parquet"))) == len(handle_of(turns).file_uris()) == 3
+    assert handle_of(turns).transaction_version("turns") == 3
+
+
+def test_a_claim_beside_another_of_something_else_is_not_decided_again(turns):
+    turns.claim(next_turn)
+    times = []
+
+    def beside(now):
+        times.append(now.version)
+        content = rows.to_arrow(Turn, [turn(7)], by="me", writer="w" * 32, seq=9)
+        table_module.commit_rows(handle_of(turns), content, [("other", len(times), None)])
+        return next_turn(now)
+
+    turns.claim(beside)
+    assert times == [1]
+    assert sorted(turns.to_arrow()["number"].to_pylist()) == [1, 2, 7]
+
+
+def test_a_lost_race_of_tails_is_said_before_anything_is_there(turns):
+    turns.claim(next_turn)
+    late = Tail.of(turns.storage, Turn, handle_of(turns))
+    assert late.transaction_version("turns") == 1
+    turns.claim(next_turn)
+    with pytest.raises(tail.Overtaken):
+        late.append(rows.to_arrow(Turn, [turn(2)], by="me", writer="w" * 32, seq=9), [("turns", 2, None)])
+    assert sorted(turns.to_arrow()["number"].to_pylist()) == [1, 2]
+
+
+def test_a_tail_out_of_the_checkpoint_is_what_delta_rs_opens(turns):
+    for number in range(130):
+        turns.claim(lambda seen, n=number: next_turn(seen, f"turns {n % 7}"))
+        if number % 9 == 5:
+            opened, handle = Tail.opened(turns.storage, Turn), handle_of(turns)
+            # a table that is younger than its first checkpoint is left to delta-rs
+            assert (opened is None) == (not (turns.storage.local_path / "_delta_log/_last_checkpoint").exists())
+            if opened is not None:
+                assert opened.version() == handle.version()
+                assert by_path(opened.live()) == by_path(files.files_of(handle))
+                assert opened.largest_seq == files.largest_seq(files.files_of(handle))
+                for n in range(8):
+                    identifier = f"turns {n}"
+                    assert opened.transaction_version(identifier) == handle.transaction_version(identifier)
+    assert opened is not None
+    assert handle.transaction_version("compactor") >= 1
+    assert turns.to_arrow().num_rows == 130
+
+
+@pytest.mark.parametrize("gone", [lambda index: True, lambda index: index > 1, lambda index: index == 2])
+def test_a_checkpoint_that_is_not_the_newest_is_not_trusted(points, gone):
+    for number in range(25):
+        points.append([point(str(number))])
+    last = points.storage.local_path / "_delta_log/_last_checkpoint"
+    said = last.read_bytes()
+    shorten(points, gone)
+    # as a process leaves it that was killed between the checkpoint and what names it
+    last.write_bytes(said)
+    again = Lake(points.storage.uri.removesuffix("/points")).table(Point)
+    assert again.look(lambda seen: seen.version) == handle_of(points).version()
+    again.append([point("z")])
+    assert len(keys(points)) == 29
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"version": "x"}', b'{"version": 9999}', b'{"version": 20, "parts": 2}']
+)
+def test_a_broken_name_of_the_checkpoint_leaves_it_to_delta_rs(points, content):
+    for number in range(25):
+        points.append([point(str(number))])
+    log = points.storage.local_path / "_delta_log"
+    (log / "_last_checkpoint").write_bytes(content)
+    assert Tail.opened(points.storage, Point) is None
+    [checkpoint] = log.glob("*.checkpoint.parquet")
+    checkpoint.write_bytes(b"PAR1 half")
+    (log / "_last_checkpoint").write_text(json.dumps({"version": int(checkpoint.name[:20])}))
+    assert Tail.opened(points.storage, Point) is None
+
+
+def test_groups_follow_the_table_through_commits_compactions_and_removal(turns):
+    other = Lake(turns.storage.uri.removesuffix("/turns")).table(Turn)
+
+    def numbers(table):
+        found = table.look(lambda seen: table.group("name", "a", seen))
+        assert [row.number for row in found.counting.values()] == [max(row.number for row in found.rows)]
+        return sorted(row.number for row in found.rows)
+
+    wanted = []
+    for number in range(1, 70):
+        (turns, other)[number % 2].claim(lambda seen: next_turn(seen, "turns", "ab"[seen.version % 3 == 0]))
+        there = turns.to_arrow()
+        wanted = sorted(there.filter(pc.equal(there["name"], "a"))["number"].to_pylist())
+        if wanted:
+            assert numbers(turns) == numbers(other) == wanted
+        if number % 20 == 0:
+            other.compact()
+    assert len(wanted) > 40
+    shutil.rmtree(turns.storage.local_path)
+    assert turns.look(lambda seen: turns.group("name", "a", seen)).rows == []
 
 
 def test_four_threads_through_tails_and_two_through_delta_rs_keep_every_row_once(points):
@@ -118,7 +259,7 @@ def test_a_tail_sees_the_seq_and_the_files_of_others(points):
     other = tail_of(points)
     other.append(data("b", seq=90), [("w" * 32, 90, None)])
     assert mine.catch_up()
-    assert (mine.version, mine.largest_seq, mine.small) == (other.version, 90, 2)
+    assert (mine.version(), mine.largest_seq, mine.small) == (other.version(), 90, 2)
     Lake(points.storage.uri.removesuffix("/points")).table(Point).compact()
     assert mine.catch_up()
     assert mine.small == 1
@@ -153,7 +294,7 @@ def test_a_commit_below_a_shortened_log_is_not_taken_for_one_that_counts(points,
     points.append([point("a")])
     link, late = tail.link_new, [when == "meanwhile"]
     assert points._end().catch_up()
-    before = points._tail.version
+    before = points._tail.version()
 
     def link_late(*arguments, **options):
         if late.pop() if late else False:
@@ -175,7 +316,7 @@ def test_a_stray_commit_of_somebody_else_leads_nobody_astray(points):
     mine = tail_of(points)
     shorten(points, lambda index: True)
     stray = [{"commitInfo": {}}, {"txn": {"appId": "x", "version": 1}}]
-    place = points.storage.local_path / "_delta_log" / f"{mine.version + 1:020}.json"
+    place = points.storage.local_path / "_delta_log" / f"{mine.version() + 1:020}.json"
     place.write_text("\n".join(map(json.dumps, stray)))
     points._tail = mine
     points.append([point("mine")])
