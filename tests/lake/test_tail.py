@@ -42,6 +42,11 @@ def next_turn(seen, identifier="turns", name="a"):
     return Change((turn(number, name),), {identifier: number})
 
 
+def tidied(table):
+    if table._tidying is not None:
+        table._tidying.join()
+
+
 def by_path(found):
     return sorted((dict(sorted(file.items())) for file in found), key=lambda file: file["path"])
 
@@ -156,6 +161,7 @@ def test_a_tail_out_of_the_checkpoint_is_what_delta_rs_opens(turns):
     for number in range(130):
         turns.claim(lambda seen, n=number: next_turn(seen, f"turns {n % 7}"))
         if number % 9 == 5:
+            tidied(turns)
             opened, handle = Tail.opened(turns.storage, Turn), handle_of(turns)
             # a table that is younger than its first checkpoint is left to delta-rs
             assert (opened is None) == (not (turns.storage.local_path / "_delta_log/_last_checkpoint").exists())
