@@ -1,14 +1,15 @@
 """Upkeep of a whole lake, and removing deleted runs and experiments for good."""
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import LifecycleStage
 from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.lake import Lake, Row, Where, upkeep
+from sparkml_lifecycle.lake import MODEL_FILES, Lake, Row, Where, upkeep
 from sparkml_lifecycle.lake.upkeep import Upkeep
 from sparkml_lifecycle.registry.tables import RegistryRow
 from sparkml_lifecycle.tracking import names
@@ -23,6 +24,7 @@ from sparkml_lifecycle.tracking.tables import (
     TagRow,
 )
 
+_UNDER_WAY = timedelta(hours=1)
 # a folded table comes before its fold
 TABLES: tuple[type[Row], ...] = (
     ExperimentRow, RunRow, ParamRow, TagRow, InputRow, ScoringRow, RegistryRow, MetricRow, LatestMetricRow,
@@ -44,8 +46,10 @@ class Removed:
         Their ids.
     kept : mapping of str to str
         Runs that stay, with their files and metrics, each with ``models:/<name>/<version>`` of a version that needs it.
+    models : int
+        Directories of model files, brought by copies and imports, that no version needs any more.
     artifact_bytes : int
-        What their artifacts held.
+        What all these held.
     rows : int
         Rows erased from the tables, by a purge.
     """
@@ -55,6 +59,7 @@ class Removed:
     artifact_bytes: int = 0
     rows: int = 0
     kept: Mapping[str, str] = field(default_factory=dict)
+    models: int = 0
 
 
 def maintain(lake: Lake, retention_hours: int = upkeep.RETENTION_HOURS) -> list[Upkeep]:
@@ -130,7 +135,12 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
     pinned = _Pinned(client)
     for row in runs:
         size += _delete(client, store.absolute(row.location), row.run_id, dry_run, pinned)
-    return Removed(tuple(new_runs), tuple(new_experiments), size, kept=kept)
+    strays = _strays(client, pinned, older_than)
+    for directory, held in strays.items():
+        size += held
+        if not dry_run:
+            client.lake.storage.delete(directory)
+    return Removed(tuple(new_runs), tuple(new_experiments), size, kept=kept, models=len(strays))
 
 
 def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
@@ -164,17 +174,29 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     places = {
         row.run_id: store.absolute(row.location) for row in store.lake.table(RunRow).latest(Where({"run_id": wanted}))
     }
+    _refuse_pinned(_Pinned(client), places)
+    stages = {row.run_id: row for row in store.lake.table(RunRow).latest(Where({"run_id": wanted}))}
+    # marked, then looked again: who registers a model meanwhile finds its run removed, or its version is found here
+    store.remove_runs(list(stages))
     pinned = _Pinned(client)
-    for run_id, place in places.items():
-        if held := pinned.within(place):
-            raise InvalidInput(
-                f"{', '.join(sorted(held.values()))} has its files in the run {run_id}: delete that version first. Nothing was erased."
-            )
+    try:
+        _refuse_pinned(pinned, places)
+    except InvalidInput:
+        store.lake.table(RunRow).append([replace(row, at=store.lake.writer.clock()) for row in stages.values()])
+        raise
     for run_id in wanted:
         size += _delete(client, places[run_id], run_id, False, pinned) if run_id in places else 0
         rows += _erase(store.lake, run_id)
         store.forget(run_id)
     return Removed(tuple(wanted), (), size, rows)
+
+
+def _refuse_pinned(pinned: "_Pinned", places: Mapping[str, str]) -> None:
+    for run_id, place in places.items():
+        if held := pinned.within(place):
+            raise InvalidInput(
+                f"{', '.join(sorted(held.values()))} has its files in the run {run_id}: delete that version first. Nothing was erased."
+            )
 
 
 def _rows_of(lake: Lake, run_id: str) -> int:
@@ -195,6 +217,21 @@ def _needed(client: LifecycleClient, rows: Sequence[RunRow]) -> dict[str, str]:
         within = pinned.within(client.store.absolute(row.location))
         if version := pinned.by_run.get(row.run_id) or next(iter(within.values()), None):
             found[row.run_id] = version
+    return found
+
+
+def _strays(client: LifecycleClient, pinned: "_Pinned", older_than: timedelta) -> dict[str, int]:
+    """The directories of the lake's ``models`` that no version needs, with the bytes they hold; what is new may be a copy under way."""
+    storage = client.lake.storage
+    before = time.time() - max(older_than, _UNDER_WAY).total_seconds()
+    found = {}
+    for directory in storage.list(MODEL_FILES):
+        place = uris.join(storage.uri, directory.path)
+        if not directory.is_dir or pinned.within(place):
+            continue
+        files = [file for file in storage.list(directory.path, recursive=True) if not file.is_dir]
+        if all(file.modified <= before for file in files):
+            found[directory.path] = sum(file.size or 0 for file in files)
     return found
 
 

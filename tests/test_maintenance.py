@@ -313,6 +313,33 @@ def test_a_run_that_a_registered_version_came_from_stays_until_the_version_is_de
         client.fetch_version(version)
 
 
+@pytest.mark.parametrize("who", ["the version", "the purge"])
+def test_who_registers_a_run_while_it_is_purged_is_refused_or_refuses(client, tmp_path, monkeypatch, who):
+    _, run_id = log_mean(client, 2.0, "pinned")
+    remove, refused = TrackingStore.remove_runs, []
+
+    def registered_meanwhile(self, run_ids):
+        if who == "the version":
+            client.register_model(f"runs:/{run_id}/model", "churn")
+        remove(self, run_ids)
+        if who == "the purge":
+            with pytest.raises(NotFound, match="removed for good"):
+                client.register_model(f"runs:/{run_id}/model", "churn")
+            refused.append(run_id)
+
+    monkeypatch.setattr(TrackingStore, "remove_runs", registered_meanwhile)
+    if who == "the version":
+        with pytest.raises(InvalidInput, match="models:/churn/1 has its files in the run"):
+            maintenance.purge(client, [run_id])
+        monkeypatch.undo()
+        assert client.get_run(run_id).info.lifecycle_stage == "active"
+        client.verify_model_version("churn", 1)
+    else:
+        maintenance.purge(client, [run_id])
+        assert refused
+        assert client.search_model_versions() == []
+
+
 def test_a_run_that_a_version_needs_is_not_purged(client, tmp_path):
     run_id, _ = registered(client, tmp_path)
     with pytest.raises(InvalidInput, match=f"models:/churn/1 has its files in the run {run_id}"):

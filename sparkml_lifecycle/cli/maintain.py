@@ -68,7 +68,7 @@ def gc(
     if not purge:
         asks = older_than is None and not yes
         found = maintenance.collect(client, age, dry_run or asks)
-        if asks and not dry_run and (found.runs or found.experiments):
+        if asks and not dry_run and (found.runs or found.experiments or found.models):
             typer.confirm(f"{_count(found)} go for good; no restore brings them back. Remove them?", abort=True)
             found = maintenance.collect(client, age)
         typer.echo(f"{_count(found)} {'would go' if dry_run else 'removed'}")
@@ -106,7 +106,10 @@ def duration(text: str) -> timedelta:
 
 def _count(found: "Removed") -> str:
     experiments = shown.several(len(found.experiments), "experiment")
-    return f"{shown.several(len(found.runs), 'run')}, {experiments} and {_size(found.artifact_bytes)} of artifacts"
+    counted = [shown.several(len(found.runs), "run"), experiments]
+    if found.models:
+        counted.append(f"the files of {shown.several(found.models, 'model')} that no version needs")
+    return f"{', '.join(counted)} and {_size(found.artifact_bytes)} of artifacts"
 
 
 def _change(before: int, after: int) -> str:

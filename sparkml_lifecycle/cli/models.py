@@ -347,19 +347,27 @@ def request(
     terminal.done(as_json, _plain(vars(one)), said)
 
 
-@commands.command("requests", epilog="Example: sparkml models requests churn")
-def requests(name: NameArgument, lake: named.LakeOption = None, as_json: named.JsonOption = False) -> None:
-    """List the requests that nobody has answered yet."""
+@commands.command("requests", epilog="Example: sparkml models requests")
+def requests(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A registered model; all where not given.")
+    ] = None,
+    lake: named.LakeOption = None,
+    as_json: named.JsonOption = False,
+) -> None:
+    """List the requests that nobody has answered yet, of one model or of all."""
     found = named.client(lake).get_transition_requests(name)
     if as_json:
         return terminal.print_json({"requests": [_plain(vars(one)) for one in found]})
     if not found:
-        return terminal.show(f"Nobody waits for an answer about {name!r}.")
+        return terminal.show(f"Nobody waits for an answer{f' about {name!r}' if name else ''}.")
     table = terminal.table(
-        f"Requests of {name}", "version", "to", "who", "when", "why", numbers=("version",), whole=("when",), widest=60
+        "Requests", "model", "version", "to", "who", "when", "why", numbers=("version",), whole=("when",), widest=60
     )
     for one in found:
-        terminal.row(table, one.version, one.stage, one.user_id, shown.moment(one.creation_timestamp), one.comment)
+        terminal.row(
+            table, one.name, one.version, one.stage, one.user_id, shown.moment(one.creation_timestamp), one.comment
+        )
     terminal.show(table)
 
 

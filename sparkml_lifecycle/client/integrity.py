@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sparkml_lifecycle.entities import ModelVersion
 from sparkml_lifecycle.errors import IntegrityError, InvalidInput, NotFound
@@ -82,11 +83,11 @@ def _files(directory: Path) -> Mapping[str, str]:
     marks = []
     for name, path in files_below(directory):
         stat = os.stat(path)
-        marks.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
-    return _remembered(directory, tuple(marks))
+        marks.append((name, path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+    return _remembered(tuple(marks))
 
 
 @functools.lru_cache(maxsize=256)
-def _remembered(directory: Path, marks: tuple[object, ...]) -> Mapping[str, str]:
+def _remembered(marks: tuple[tuple[Any, ...], ...]) -> Mapping[str, str]:
     # a stream asks for its model at every micro-batch; a file that was written since has other marks
-    return digest.of_each(directory)
+    return digest.of_each((name, path) for name, path, *_ in marks)

@@ -320,8 +320,10 @@ class RegisteredModels:
         """Ask for a version to be moved to a stage; somebody else approves it."""
         return self.registry.request(name, version, stage, archive_existing_versions, comment)
 
-    def get_transition_requests(self, name: str, version: str | int | None = None) -> list[TransitionRequest]:
-        """The requests that nobody has answered yet, the oldest first."""
+    def get_transition_requests(
+        self, name: str | None = None, version: str | int | None = None
+    ) -> list[TransitionRequest]:
+        """The requests that nobody has answered yet, the oldest first; of all models where no name is given."""
         return self.registry.requests(name, version)
 
     def approve(
@@ -371,11 +373,19 @@ class RegisteredModels:
     ) -> ModelVersion:
         files = self._files_of(source, run_id, run_link)
         made = self.registry.create_version(name, files, names.pairs("tags", tags), description, new)
-        self._check_that_it_stays(made)
+        self.check_that_it_stays(made)
         return made
 
-    def _check_that_it_stays(self, made: ModelVersion) -> None:
-        """A collection marks runs before it asks which files are needed, so it sees this version, or its mark is seen here."""
+    def check_that_it_stays(self, made: ModelVersion) -> None:
+        """Take a version that was just made away again where its run was removed meanwhile.
+
+        A collection marks runs before it asks which files are needed, so it sees this version, or its mark is seen here.
+
+        Raises
+        ------
+        NotFound
+            If its run was removed.
+        """
         within = uris.RUN_ID.findall(made.source)
         if not within:
             return

@@ -18,6 +18,8 @@ from sparkml_lifecycle.lake.table import Table, Writer, read_again
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage import Storage, open_storage
 
+# below it lie model files that came without a run, each directory named after their digest
+MODEL_FILES = "models"
 FORMAT = 1
 _PATIENCE = 20
 _ONE_WRITER = (

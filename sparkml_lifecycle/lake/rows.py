@@ -241,6 +241,8 @@ def array(kind: Any, values: Sequence[Any]) -> Any:
     import pyarrow as pa
     from arro3.core import Array, DataType
 
+    if all(value is None for value in values):
+        return pa.nulls(len(values), kind)
     made = {
         pa.string(): DataType.utf8(), pa.int64(): DataType.int64(), pa.float64(): DataType.float64(),
         pa.bool_(): DataType.bool(), pa.binary(): DataType.binary(),

@@ -70,6 +70,15 @@ class Batch(Generic[R]):
 
 
 @dataclass(frozen=True)
+class Fence:
+    """A batch is committed only while an identifier is where it was seen, and moves it on."""
+
+    identifier: str
+    seen: int
+    then: int
+
+
+@dataclass(frozen=True)
 class Change(Generic[R]):
     """What :meth:`Table.claim` is to commit: rows and the identifiers, each with the version that the change makes it."""
 
@@ -301,22 +310,22 @@ class Table(Generic[R]):
         """
         self.commit(Batch(new))
 
-    def commit(self, batch: Batch[R], erasures: int | None = None) -> bool:
-        """Commit a batch, exactly once, however often it is handed over.
+    def commit(self, batch: Batch[R], fence: Fence | None = None) -> bool:
+        """Commit a batch, exactly once, however often it is handed over; returns whether the rows are there.
 
-        With ``erasures`` only as long as :meth:`fence` was called that often; returns whether the rows are there.
+        With ``fence`` only while its identifier is where it was seen.
         """
         if not len(batch.rows):
             return True
         kept = batch.rows if hasattr(batch.rows, "schema") else rows.one_per_key(self.row_type, batch.rows)
         self._settle()
 
-        quick = erasures is None and not batch.tried
+        quick = not batch.tried
 
         def once(end: Any) -> bool:
             if batch.tried and self._count(end, f"writer = {literal(self.writer.id)} and seq = {literal(batch.seq)}"):
                 return True
-            if erasures is not None and erasures != Snapshot(self.row_type, end).version_of(_ERASER):
+            if fence is not None and fence.seen != Snapshot(self.row_type, end).version_of(fence.identifier):
                 return False
             if batch.seq is None:
                 batch.seq = self._last_seq = self._next_seq(end)
@@ -326,9 +335,9 @@ class Table(Generic[R]):
                 data = rows.stamped(self.row_type, kept, at=self.now(), **stamps)
             else:
                 data = rows.to_arrow(self.row_type, kept, **stamps)
-            # an erasure that is committed at the same time makes this fail, and then it is looked again
-            fence = [] if erasures is None else [(_ERASER, erasures, None)]
-            commit_rows(end, data, [(self.writer.id, batch.seq, int(time.time() * 1000)), *fence])
+            # who moves the identifier at the same time makes this fail, and then it is looked again
+            fences = [] if fence is None else [(fence.identifier, fence.then, None)]
+            commit_rows(end, data, [(self.writer.id, batch.seq, int(time.time() * 1000)), *fences])
             return True
 
         with self._lock:
@@ -437,7 +446,7 @@ class Table(Generic[R]):
 
         def sum_up(content: Any, path: str) -> bool:
             summary = pa.concat_tables([kind.summarise(content), kind.covering(path)], promote_options="default")
-            return fold.commit(Batch(summary), erasures)
+            return fold.commit(Batch(summary), Fence(_ERASER, erasures, erasures))
 
         return sum_up
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sparkml_lifecycle.model import manifest as manifests
@@ -36,25 +36,25 @@ def digest(directory: Path, manifest: manifests.Manifest | None = None, known: M
     content = manifests.to_dict(found)
     deciding = {"flavors": flavors, "signature": content.get("signature"), "ours": content.get(manifests.OURS)}
     total = hashlib.sha256(json.dumps(deciding, sort_keys=True, default=str).encode())
-    for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
-        name = path.relative_to(directory).as_posix()
+    # a directory of files only is not listed again
+    is_flat = bool(known) and not any("/" in name for name in known)
+    paths = [directory / name for name in known] if is_flat else list(directory.rglob("*"))
+    for name, path in sorted((path.relative_to(directory).as_posix(), path) for path in paths):
         if path.is_file() and name not in _BESIDE and "__pycache__" not in path.parts:
             total.update(f"\0{name}\0{known.get(name) or _of_file(path)}".encode())
     return total.hexdigest()
 
 
-def of_each(directory: Path) -> dict[str, str]:
-    """The SHA-256 of each file by its relative path, but for bytecode and the note of a download."""
+def of_each(files: Iterable[tuple[str, Path]]) -> dict[str, str]:
+    """The SHA-256 of each of a directory's files by its relative path, but for bytecode and the note of a download."""
     return {
-        name: _of_file(path)
-        for name, path in files_below(directory)
-        if name not in _NOT_SAVED and "__pycache__" not in name.split("/")
+        name: _of_file(path) for name, path in files if name not in _NOT_SAVED and "__pycache__" not in name.split("/")
     }
 
 
 def digest_of_files(directory: Path) -> str:
     """64 hex digits (SHA-256) over the names and bytes of all files, but for bytecode and the note of a download."""
-    return over_all(of_each(directory))
+    return over_all(of_each(files_below(directory)))
 
 
 def over_all(files: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # the UI of MLflow asks so for models that are no prompts, and here nothing is one
 _NO_PROMPTS = ("mlflow.prompt.is_prompt", "true")
+_STAGE = search.Field("attribute", "stage")
 _MODELS_BY = ("name",)
 _VERSIONS_BY = ("last_updated_timestamp desc", "name", "version_number desc")
 
@@ -184,11 +185,20 @@ class _Versions(_Columns):
 def _page(found: _Columns, asked: _Asked, size: int, page_token: str | None) -> tuple[Any, str | None]:
     keys = [found.values(order.field) for order in asked.orders]
     down = [order.descending for order in asked.orders]
-    wanted = holding(
-        asked.wanted, lambda part: compared(found.values(part.field), part.operator, part.value), len(found.table)
-    )
+    wanted = holding(asked.wanted, lambda part: _fits(found, part), len(found.table))
     rows, token = paging.page(keys, down, size, page_token, asked.key, wanted)
     return found.table.take(rows), token
+
+
+def _fits(found: _Columns, part: search.Comparison) -> Any:
+    import pyarrow.compute as pc
+
+    column, value = found.values(part.field), part.value
+    if part.field == _STAGE:
+        # everywhere else stages may be written in small letters too
+        column = pc.utf8_lower(column)
+        value = tuple(map(str.lower, value)) if isinstance(value, tuple) else value and str(value).lower()
+    return compared(column, part.operator, value)
 
 
 def _without_prompts(node: search.And) -> search.And:

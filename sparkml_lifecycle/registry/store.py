@@ -186,8 +186,11 @@ class Registry:
         number = model.row(version).version
         return history.comments([row for row in model.rows if row.what == What.COMMENT and row.version == number])
 
-    def requests(self, name: str, version: object = None) -> list[TransitionRequest]:
-        """The requests that nobody has answered yet, the oldest first."""
+    def requests(self, name: str | None = None, version: object = None) -> list[TransitionRequest]:
+        """The requests that nobody has answered yet, the oldest first, of one model or of all."""
+        if name is None:
+            found = [one for waiting in self._table.look(self._asked_of) for one in self.requests(waiting)]
+            return sorted(found, key=lambda one: one.creation_timestamp)
         model = self.find(name)
         number = None if version is None else model.row(version).version
         open_ones = [row for row in model.counting(What.REQUEST) if row.value is not None]
@@ -567,6 +570,12 @@ class Registry:
         rows = self._table.rows(Where({"what": [What.VERSION]}), snapshot=seen)
         names = {model_id: name for name, model_id in self.names(seen=seen).items()}
         return names, last_by(rows, RegistryRow.KEY, ("revision",))
+
+    def _asked_of(self, seen: Snapshot) -> list[str]:
+        """The models of which somebody has asked something."""
+        asked = self._table.rows(Where({"what": [What.REQUEST]}), ["model_id"], snapshot=seen)["model_id"]
+        ids = set(asked.to_pylist())
+        return [name for name, model_id in self.names(seen=seen).items() if model_id in ids]
 
     def _ids(self, name: str, as_of: datetime | None, seen: Snapshot) -> list[str]:
         """The models that ever had a name."""

@@ -374,13 +374,15 @@ class _Parser:
         token = self._take("a value")
         if field.is_number:
             if token.kind != "number":
-                unit = ", milliseconds since 1970" if field.kind == "attribute" else ""
+                is_time = field.kind == "attribute" and field.key != "version_number"
+                unit = ", milliseconds since 1970" if is_time else ""
                 self._fail(token.start, f"{field.kind} {field.key!r} is compared with a number{unit}, without quotes")
             number = float(token.text)
             if field.kind == "metric":
                 return number
-            if not abs(number) < 2**63:
-                self._fail(token.start, f"{field.key} is compared with milliseconds, a whole number of 64 bits")
+            if not abs(number) < 2**63 or number != int(number):
+                unit = "" if field.key == "version_number" else "milliseconds, "
+                self._fail(token.start, f"{field.key} is compared with {unit}a whole number of 64 bits")
             return int(number)
         return self._plain_text(token, field)
 

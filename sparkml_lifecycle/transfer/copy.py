@@ -8,7 +8,7 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import ModelChange, ModelVersion
 from sparkml_lifecycle.errors import IntegrityError, InvalidInput
-from sparkml_lifecycle.lake import Row, Where, literal
+from sparkml_lifecycle.lake import MODEL_FILES, Row, Where, literal
 from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.model import digest
 from sparkml_lifecycle.registry.store import Draft, Files
@@ -16,6 +16,7 @@ from sparkml_lifecycle.registry.tables import What
 from sparkml_lifecycle.tracking.tables import InputRow, MetricRow, ParamRow, TagRow
 from sparkml_lifecycle.transfer import runs
 
+_COPY_OF = "copy of "
 _LOGGED: tuple[tuple[type[Row], str], ...] = (
     (ParamRow, "run_id"), (TagRow, "owner"), (InputRow, "run_id"), (MetricRow, "run_id"),
 )  # fmt: skip
@@ -73,9 +74,11 @@ def copy_version(
         for number, change in enumerate(told)
     ]
     fields = [Draft(What.FIELD, text, key=key) for key, text in source.get_model_fields(name, one.version).items()]
-    return target.registry.create_version(
+    made = target.registry.create_version(
         wanted, files, one.tags.items(), one.description, new=True, beside=[*past, *fields]
     )
+    target.check_that_it_stays(made)
+    return made
 
 
 def _placed(
@@ -84,7 +87,7 @@ def _placed(
     """Where the files of a version lie in the other lake, and their run."""
     row = runs.find(source, one.run_id) if one.run_id else None
     if row is None:
-        place = uris.join(target.tracking_uri, "models", one.digest)
+        place = uris.join(target.tracking_uri, MODEL_FILES, one.digest)
         target.storage(place).upload(directory, "")
         return place, None
     home = source.store.absolute(row.location)
@@ -133,17 +136,18 @@ def _check(target: LifecycleClient, place: str, one: ModelVersion) -> None:
 
 
 def _told(change: ModelChange, source: LifecycleClient) -> dict[str, Any]:
-    """An entry of the history as it is kept in the other lake."""
+    """An entry of the history as it is kept in the other lake; what came with an earlier copy is told of the lake where it was."""
+    details = dict(change.details)
     return {
-        "lake": source.tracking_uri,
+        "lake": change.via.removeprefix(_COPY_OF) if change.via.startswith(_COPY_OF) else source.tracking_uri,
         "at": datetime.fromtimestamp(change.timestamp / 1000, UTC).isoformat(),
         "by": change.user_id,
         "name": change.name,
-        "version": change.version,
+        "version": details.pop("version_there", change.version),
         "what": change.what,
         "key": change.key,
         "before": change.before,
         "after": change.after,
         "comment": change.comment,
-        "details": dict(change.details),
+        "details": details,
     }

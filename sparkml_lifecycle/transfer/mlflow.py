@@ -235,6 +235,7 @@ class _Model:
             beside=[past],
             number=int(number),
         )
+        self._client.check_that_it_stays(made)
         self._numbers[number] = made.version
         self._came.append(one)
         return True

@@ -7,7 +7,7 @@ from typing import Any
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import LifecycleStage
-from sparkml_lifecycle.lake import Row, Where
+from sparkml_lifecycle.lake import Batch, Fence, Row, Table, Where
 from sparkml_lifecycle.tracking.tables import RunRow
 
 Rows = dict[type[Row], tuple[str, list[Any]]]
@@ -50,13 +50,19 @@ def put(client: LifecycleClient, row: RunRow, experiment_id: str, logged: Rows, 
     if there is not None and there.lifecycle_stage != LifecycleStage.REMOVED:
         return there
     for row_type, (column, rows) in logged.items():
-        table = client.lake.table(row_type)
-        # of metrics every row counts, so one that was killed half way must not write them again
-        if rows and not table.rows(Where({column: [row.run_id]}), [column]).num_rows:
-            table.append(_fresh(rows))
+        if rows:
+            _put_once(client.lake.table(row_type), column, row.run_id, rows)
     client.lake.table(RunRow).append(_fresh([mine]))
     store.forget(row.run_id)
     return mine
+
+
+def _put_once(table: Table[Any], column: str, run_id: str, rows: Sequence[Any]) -> None:
+    """Write the rows of a run where none are: of metrics every row counts, whoever was killed half way or copies it at the same time."""
+    identifier = f"copied:{run_id}"
+    seen = table.snapshot().version_of(identifier)
+    if not table.rows(Where({column: [run_id]}), [column]).num_rows:
+        table.commit(Batch(_fresh(rows)), Fence(identifier, seen, seen + 1))
 
 
 def _fresh(rows: Sequence[Any]) -> list[Any]:

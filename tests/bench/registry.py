@@ -24,7 +24,7 @@ NAME = "model 0000"
 def client_of(which, place):
     """A client of a store; all that its calls import is imported."""
     if which == "ours":
-        import pandas
+        import pandas  # noqa: F401
         import pyarrow.compute
         import pyarrow.parquet  # noqa: F401
         from deltalake import QueryBuilder  # noqa: F401

@@ -297,6 +297,11 @@ def test_a_request_is_approved_by_somebody_else(client, source, somebody):
     with pytest.raises(NotAllowed, match="somebody else approves it"):
         client.approve("churn", 2)
     assert client.get_transition_requests("churn") == [asked]
+    client.register_model(source, "fraud")
+    other = client.request_transition("fraud", 1, "Staging")
+    assert client.get_transition_requests() == [asked, other]
+    client.delete_registered_model("fraud")
+    assert client.get_transition_requests() == [asked]
     ann = somebody("ann")
     assert ann.approve("churn", 2, comment="seen the report").current_stage == "Production"
     assert client.get_model_version("churn", 1).current_stage == "Archived"

@@ -44,6 +44,8 @@ def test_models_are_found(models, text, names):
         ("name = 'churn' and version_number >= 2", "churn/3 churn/2"),
         ("tags.data = 'march'", "churn/2"),
         ("stage = 'Production'", "churn/2"),
+        ("stage = 'production' or stage IN ('STAGING')", "churn/2"),
+        ("stage != 'none'", "churn/2"),
         ("stage = 'None' and name LIKE 'churn-%'", "churn-eu/1"),
         ("tags.of = 'fraud' or tags.data IN ('april')", "fraud/1 churn/3"),
         ("run_id IS NULL and name = 'fraud'", "fraud/1"),
@@ -97,6 +99,7 @@ def test_pages_follow_one_another_whatever_is_written_between(models, source):
         ("metrics.auc > 1", "has no metric 'auc'"),
         ("nmae = 'x'", "Did you mean 'name'"),
         ("version_number = 1", "no attribute 'version_number'"),
+        ("creation_timestamp > 1.5", "milliseconds, a whole number"),
         ("name = churn", "quotes"),
         ("name", "comparison"),
     ],
@@ -104,6 +107,12 @@ def test_pages_follow_one_another_whatever_is_written_between(models, source):
 def test_a_filter_that_cannot_be_read_says_so(client, text, said):
     with pytest.raises(FilterError, match=said):
         client.search_registered_models(text)
+
+
+@pytest.mark.parametrize("text", ["version_number = 1.5", "version_number < 1e30", "version_number = nan"])
+def test_versions_are_whole_numbers(client, text):
+    with pytest.raises(FilterError, match="version_number is compared with a whole number"):
+        client.search_model_versions(text)
 
 
 def test_an_empty_lake_has_no_models(client):

@@ -1,11 +1,16 @@
 """Versions from one lake to another and back, with their runs and histories."""
 
+import os
+
 import pytest
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle import pyfunc, transfer
+from sparkml_lifecycle import maintenance, pyfunc, transfer
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.errors import IntegrityError, InvalidInput, NotFound
+from sparkml_lifecycle.lake import Table
+from sparkml_lifecycle.registry.store import Registry
+from sparkml_lifecycle.tracking.tables import MetricRow
 from tests.registry.models import FRAME, log_mean
 
 
@@ -88,6 +93,22 @@ def test_a_version_without_a_run_is_copied_by_its_digest(client, production, sou
     assert (made.run_id, made.name) == (None, "renamed")
     assert made.source == f"{production.tracking_uri}/models/{made.digest}"
     production.verify_model_version("renamed", 1)
+    # files that no version needs go with a collection, once no copy can be under way
+    assert maintenance.collect(production).models == 0
+    production.delete_model_version("renamed", 1)
+    assert maintenance.collect(production).models == 0
+    place = production.lake.storage.local_path / "models" / made.digest
+    for path in place.rglob("*"):
+        os.utime(path, (0, 0))
+    held = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    assert maintenance.collect(production, dry_run=True) == maintenance.Removed(artifact_bytes=held, models=1)
+    assert maintenance.collect(production).models == 1
+    assert not place.exists()
+    again = transfer.copy_version(client, "churn", 1, production, "renamed")
+    for path in place.rglob("*"):
+        os.utime(path, (0, 0))
+    assert maintenance.collect(production).models == 0
+    production.verify_model_version("renamed", again.version)
 
 
 def test_a_changed_model_is_not_copied(client, production, source):
@@ -99,8 +120,6 @@ def test_a_changed_model_is_not_copied(client, production, source):
 
 
 def test_one_that_was_killed_on_the_way_is_finished(client, production, logged, monkeypatch):
-    from sparkml_lifecycle.registry.store import Registry
-
     def killed(*_, **__):
         raise KeyboardInterrupt
 
@@ -111,6 +130,62 @@ def test_one_that_was_killed_on_the_way_is_finished(client, production, logged, 
     assert production.search_registered_models() == []
     assert transfer.copy_version(client, "churn", 1, production).version == "1"
     assert [point.value for point in production.get_metric_history(logged, "mae")] == [3.0, 2.5]
+
+
+def test_two_copies_at_once_of_one_run_write_its_metrics_once(client, production, logged, monkeypatch):
+    rows, second = Table.rows, [transfer.copy_version]
+
+    def looked(self, *arguments, **options):
+        found = rows(self, *arguments, **options)
+        if self.row_type is MetricRow and self.storage.uri.startswith(production.tracking_uri) and second:
+            # the other has not written them yet either, and is quicker
+            second.pop()(client, "churn", 1, production)
+        return found
+
+    monkeypatch.setattr(Table, "rows", looked)
+    transfer.copy_version(client, "churn", 1, production)
+    assert not second
+    monkeypatch.undo()
+    assert [point.value for point in production.get_metric_history(logged, "mae")] == [3.0, 2.5]
+    assert [point.value for point in LifecycleClient(production.tracking_uri).get_metric_history(logged, "mae")] == [
+        3.0,
+        2.5,
+    ]
+    # a run that was erased can be copied again
+    for one in production.search_model_versions():
+        production.delete_model_version(one.name, one.version)
+    maintenance.purge(production, [logged])
+    transfer.copy_version(client, "churn", 1, production)
+    assert [point.value for point in production.get_metric_history(logged, "mae")] == [3.0, 2.5]
+
+
+def test_a_copy_of_a_copy_tells_where_each_thing_happened(client, production, logged, tmp_path):
+    transfer.copy_version(client, "churn", 1, production)
+    production.transition_model_version_stage("churn", 1, "Production", comment="live")
+    third = LifecycleClient(tmp_path / "third")
+    made = transfer.copy_version(production, "churn", 1, third)
+    assert made.copied_from == f"{production.tracking_uri} models:/churn/1"
+    told = {
+        (one.what, one.after): (one.via, one.details.get("version_there"))
+        for one in third.get_model_history("churn", 1)
+    }
+    assert told["stage", "Staging"] == (f"copy of {client.tracking_uri}", "1")
+    assert told["stage", "Production"] == (f"copy of {production.tracking_uri}", "1")
+    third.close()
+
+
+def test_a_run_that_is_removed_during_the_copy_takes_the_version_with_it(client, production, logged, monkeypatch):
+    create = Registry.create_version
+
+    def removed_first(self, *arguments, **options):
+        production.delete_run(logged)
+        maintenance.collect(production)
+        return create(self, *arguments, **options)
+
+    monkeypatch.setattr(Registry, "create_version", removed_first)
+    with pytest.raises(NotFound, match="was removed for good meanwhile"):
+        transfer.copy_version(client, "churn", 1, production)
+    assert production.search_model_versions() == []
 
 
 def test_within_one_lake_it_is_another_call(client, source, tmp_path):
