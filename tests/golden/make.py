@@ -1,4 +1,4 @@
-"""Makes a golden lake, and beside it what it must answer for ever: ``python tests/golden/make.py DIRECTORY``.
+"""Makes a golden lake, and beside it what it must answer for ever: ``python tests/golden/make.py DIRECTORY [registry]``.
 
 What is expected is what was logged, never what was read back. The script keeps to calls that every release has had, so
 that it makes the lake of an older one too (``lake_1_first``: with PYTHONPATH at that release). A lake that is committed is
@@ -51,7 +51,9 @@ def tidy(lake: Path) -> None:
     """Keep it small, and take out the place where it was made, which Delta notes in a table's first commit."""
     from deltalake import DeltaTable
 
-    for name in ("metrics", "tags"):
+    for name in ("metrics", "tags", "registry"):
+        if not (lake / name).exists():
+            continue
         table = DeltaTable(str(lake / name))
         table.vacuum(0, dry_run=False, enforce_retention_duration=False)
     for first in lake.glob("*/_delta_log/00000000000000000000.json"):
@@ -148,6 +150,72 @@ def make(directory: Path) -> None:
     (directory / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def make_registry(directory: Path) -> None:
+    """Fill an empty directory with a lake of registered models."""
+    import sparkml_lifecycle as ml
+
+    models, frame = train()
+    client = ml.LifecycleClient(directory / "lake")
+    ml.set_tracking_uri(directory / "lake")
+    run_id = client.create_run(client.create_experiment("churn"), START, None, "first").info.run_id
+    for name, model in models.items():
+        ml.log_model(model, name, run_id=run_id, input_example=frame)
+    client.log_metric(run_id, "mae", 2.5, timestamp=START)
+    client.set_terminated(run_id, end_time=START + 60_000)
+
+    client.create_registered_model("leaver", {"team": "crm"}, "who leaves – é")
+    for version, name in enumerate(("linear", "trees", "linear"), start=1):
+        client.create_model_version("leaver", f"runs:/{run_id}/{name}", run_id, {"of": name}, description=f"v{version}")
+    client.rename_registered_model("leaver", "churn")
+    client.transition_model_version_stage("churn", 1, "Production", comment="first one live")
+    client.set_registered_model_alias("churn", "champion", 1)
+    client.create_model_version_comment("churn", 1, "日本 🙂")
+    client.set_model_field("churn", "owner", "CRM")
+    time.sleep(0.01)
+    then = datetime.now(UTC)
+    time.sleep(0.01)
+    client.store.lake.table("registry").compact()
+    client.set_registered_model_alias("churn", "champion", 2)
+    client.transition_model_version_stage("churn", 2, "Production", archive_existing_versions=True, comment="better")
+    client.request_transition("churn", 1, "Staging", comment="as a spare")
+    client.set_model_version_tag("churn", 2, "note", 'it\'s "100%"')
+    client.delete_model_version_tag("churn", 2, "of")
+    client.delete_model_version("churn", 3, comment="twice the same")
+    client.copy_model_version("models:/churn@champion", "other")
+    client.create_registered_model("gone")
+    client.delete_registered_model("gone")
+    client.close()
+    tidy(directory / "lake")
+
+    expected = {
+        "run": run_id,
+        "then": then.isoformat(),
+        "predictions": {name: [float(one) for one in model.predict(frame)] for name, model in models.items()},
+        "versions": {
+            "1": ["Archived", "linear", "v1", {"of": "linear"}, []],
+            "2": ["Production", "trees", "v2", {"note": "it's \"100%\""}, ["champion"]],
+        },
+        "history": [
+            ["model", None, "", None, "leaver", ""], ["description", None, "", None, "who leaves – é", ""],
+            ["tag", None, "team", None, "crm", ""],
+            *(
+                line for number, name in (("1", "linear"), ("2", "trees"), ("3", "linear"))
+                for line in (
+                    ["version", number, "", None, "READY", ""], ["description", number, "", None, f"v{number}", ""],
+                    ["tag", number, "of", None, name, ""],
+                )
+            ),
+            ["model", None, "", "leaver", "churn", ""], ["stage", "1", "", None, "Production", "first one live"],
+            ["alias", None, "champion", None, "1", ""], ["comment", "1", "1", None, "日本 🙂", ""],
+            ["field", None, "owner", None, "CRM", ""], ["alias", None, "champion", "1", "2", ""],
+            ["stage", "1", "", "Production", "Archived", "better"], ["stage", "2", "", None, "Production", "better"],
+            ["request", "1", "Staging", None, "pending", "as a spare"], ["tag", "2", "note", None, "it's \"100%\"", ""],
+            ["tag", "2", "of", "trees", None, ""], ["version", "3", "", "READY", None, "twice the same"],
+        ],
+    }  # fmt: skip
+    (directory / "registry.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
+
+
 if __name__ == "__main__":
     os.environ |= {"SPARKML_USER": "golden", "SPARKML_FLUSH_SECONDS": "3600"}
     place = Path(sys.argv[1])
@@ -155,4 +223,4 @@ if __name__ == "__main__":
     sys.argv[0] = "make.py"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    make(place)
+    make_registry(place) if sys.argv[2:] == ["registry"] else make(place)

@@ -128,6 +128,69 @@ def check_models(client, expected):
             assert ml.pyfunc.load_model(uri).predict(frame).tolist() == pytest.approx(answers, rel=1e-12), uri
 
 
+def check_registry(client, expected):
+    """The registered models, their files and their history."""
+    import pandas as pd
+
+    frame = pd.DataFrame(ROWS, columns=["x", "y"])
+    ml.set_tracking_uri(client.tracking_uri)
+    assert {one.name for one in client.search_registered_models()} == {"churn", "other"}
+    model = client.get_registered_model("churn")
+    assert (model.description, model.tags, model.aliases) == ("who leaves – é", {"team": "crm"}, {"champion": "2"})
+    found = client.search_model_versions("name = 'churn'", order_by=["version_number"])
+    assert [one.version for one in found] == list(expected["versions"])
+    for one in found:
+        stage, name, text, tags, aliases = expected["versions"][one.version]
+        assert (one.current_stage, one.description, one.tags, one.aliases) == (stage, text, tags, aliases)
+        assert (one.run_id, one.source) == (expected["run"], f"{client.artifact_uri(expected['run'])}/{name}")
+        client.verify_model_version("churn", one.version)
+    copied = client.get_model_version("other", 1)
+    assert (copied.copied_from, copied.digest) == ("models:/churn/2", found[1].digest)
+    assert [one.text for one in client.get_model_version_comments("churn", 1)] == ["日本 🙂"]
+    assert client.get_model_fields("churn") == {"owner": "CRM"}
+    assert [(one.name, one.version, one.stage) for one in client.get_transition_requests()] == [
+        ("churn", "1", "Staging")
+    ]
+    told = [
+        [one.what, one.version, one.key, one.before, one.after, one.comment]
+        for one in client.get_model_history("churn")
+    ]
+    assert told[: len(expected["history"])] == expected["history"]
+    assert {one.user_id for one in client.get_model_history("churn")[: len(expected["history"])]} == {"golden"}
+    assert [one.after for one in client.get_model_history("gone")] == ["gone", None]
+    then = datetime.fromisoformat(expected["then"])
+    for uri, as_of, name in (
+        ("models:/churn@champion", None, "trees"),
+        ("models:/churn@champion", then, "linear"),
+        ("models:/churn/Production", then, "linear"),
+        ("models:/churn/latest", None, "trees"),
+        ("models:/other/1", None, "trees"),
+    ):
+        model = ml.pyfunc.load_model(uri, as_of=as_of)
+        assert model.predict(frame).tolist() == pytest.approx(expected["predictions"][name], rel=1e-12), (uri, as_of)
+
+
+def test_registered_models_are_read_without_writing_and_go_on_being_written(tmp_path):
+    lake = tmp_path / "lake"
+    shutil.copytree(HERE / "registry_1/lake", lake)
+    expected = json.loads((HERE / "registry_1/registry.json").read_text())
+    permit(lake, writable=False)
+    try:
+        before = content(lake)
+        check_registry(ml.LifecycleClient(lake), expected)
+        assert content(lake) == before
+    finally:
+        permit(lake, writable=True)
+    client = ml.LifecycleClient(lake)
+    # a number is not used again, whoever wrote the deletion
+    assert client.register_model(f"runs:/{expected['run']}/linear", "churn").version == "4"
+    client.delete_model_version("churn", 4)
+    check_registry(client, expected)
+    maintenance.maintain(client.lake, retention_hours=0)
+    check_registry(client, expected)
+    check_registry(ml.LifecycleClient(lake), expected)
+
+
 def test_there_is_a_lake_of_every_format():
     assert {"lake_1", "lake_1_first"} <= set(LAKES)
     assert {json.loads((HERE / name / "lake/lake.json").read_text())["format"] for name in LAKES} == {1}
@@ -135,8 +198,8 @@ def test_there_is_a_lake_of_every_format():
 
 
 def test_the_files_are_small_and_say_nothing_of_the_machine_they_were_made_on():
-    files = [path for name in LAKES for path in (HERE / name).rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 300_000
+    files = [path for name in (*LAKES, "registry_1") for path in (HERE / name).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 500_000
     for path in files:
         for word in (b"/tmp", b"/home", b"/root", b"/work"):
             assert word not in path.read_bytes(), path
