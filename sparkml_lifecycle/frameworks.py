@@ -4,6 +4,7 @@ They are made from one class when the package is imported, so that a new framewo
 they need is imported when they are used.
 """
 
+from datetime import datetime
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -48,8 +49,12 @@ class Framework(ModuleType):
 
         return saving.log_model(self._model(model, description), name, flavor=self.flavor, **description)
 
-    def load_model(self, model_uri: str | Path, *, allow_code: bool | None = None) -> Any:
+    def load_model(
+        self, model_uri: str | Path, *, allow_code: bool | None = None, as_of: datetime | None = None
+    ) -> Any:
         """The framework's own object; of H2O, whose model lives in a server, the scorer of its MOJO: ``scorer.score(table)``.
+
+        With ``as_of`` of the version that the stage or alias of a ``models:/`` URI named then.
 
         Raises
         ------
@@ -63,7 +68,7 @@ class Framework(ModuleType):
         from sparkml_lifecycle.model import manifest
         from sparkml_lifecycle.settings import Settings
 
-        directory = resolve(model_uri)
+        directory = resolve(model_uri, as_of=as_of)
         found = manifest.read(directory)
         if self.flavor not in found.flavors:
             raise NotFound(

@@ -1,8 +1,10 @@
 """Registered models and their versions: MLflow's calls, and what becomes of a model's history."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
+from sklearn.linear_model import LinearRegression
 
 import sparkml_lifecycle as ml
 from sparkml_lifecycle import pyfunc
@@ -235,6 +237,20 @@ def test_what_was_in_production_then_is_known_and_loads(client, tmp_path):
         pyfunc.load_model(tmp_path / "1.0", as_of=moments[0])
     with pytest.raises(InvalidInput, match="time zone"):
         client.get_registered_model("churn", as_of=datetime(2020, 3, 3))
+
+
+def test_a_frameworks_own_model_of_then_is_loaded(client):
+    ml.set_tracking_uri(client.tracking_uri)
+    for slope in (1.0, 2.0):
+        model = LinearRegression().fit([[0.0], [1.0]], [0.0, slope])
+        ml.sklearn.log_model(model, f"model-{slope}", registered_model_name="line")
+        version = client.get_registered_model("line").latest_versions[0].version
+        client.set_registered_model_alias("line", "champion", version)
+        if slope == 1.0:
+            then = datetime.now(UTC)
+            time.sleep(0.01)
+    assert ml.sklearn.load_model("models:/line@champion").coef_.tolist() == pytest.approx([2.0])
+    assert ml.sklearn.load_model("models:/line@champion", as_of=then).coef_.tolist() == pytest.approx([1.0])
 
 
 def test_every_change_is_told_with_who_from_to_and_why(client, source, somebody):
