@@ -57,12 +57,20 @@ class Groups(Generic[C]):
             self._follow(parts)
         group = self._known.get((column, value))
         if group is None:
-            group = Group[C]().grown(from_arrow(self._row_type, read(Where({column: [value]}))))
+            rows = read(Where({column: [value]}))
+            group = self._twin(column, value, rows.num_rows) or Group[C]().grown(from_arrow(self._row_type, rows))
             self._known[column, value] = group
             while len(self._known) > 1 and sum(len(one.rows) for one in self._known.values()) > _MOST_ROWS:
                 self._known.popitem(last=False)
         self._known.move_to_end((column, value))
         return group
+
+    def _twin(self, column: str, value: str, count: int) -> Group[C] | None:
+        """The group of another column that has the very same rows, such as those of a name and of what is called so."""
+        for group in self._known.values():
+            if len(group.rows) == count and all(getattr(row, column) == value for row in group.rows):
+                return group if count else None
+        return None
 
     def _follow(self, parts: Parts) -> None:
         before, self._parts = self._parts, parts

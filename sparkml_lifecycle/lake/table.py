@@ -413,7 +413,7 @@ class Table(Generic[R]):
 
         ``in_passing`` only the newest of them, see :func:`sparkml_lifecycle.lake.compaction.gather`.
         """
-        if self._open() is None:
+        if not in_passing and self._open() is None:
             return 0
         put_together = compaction.gather if in_passing else compaction.compact
         count = put_together(self.storage, self.row_type, self.summing)

@@ -33,6 +33,7 @@ from sparkml_lifecycle.tracking.names import check_key, check_value
 from sparkml_lifecycle.uris import ModelUri, placed
 
 LATEST = "latest"
+_MOST_LEDGERS = 100
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class Registry:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._table = lake.table(RegistryRow)
+        # of a model that nobody has changed since, what its rows come to is not found out again
+        self._ledgers: dict[str, Ledger] = {}
 
     @property
     def home(self) -> str:
@@ -118,7 +121,7 @@ class Registry:
             return self._table.look(lambda now: self.find(name, as_of, now))
         ids = self._ids(name, as_of, seen)
         for model_id in ids:
-            mine = Ledger(model_id, name, self._group("model_id", model_id, as_of, seen), self._lake.uri)
+            mine = self._ledger(model_id, name, self._group("model_id", model_id, as_of, seen))
             if mine.value(What.MODEL) == name:
                 return mine
         raise self._missing(name, ids, as_of, seen)
@@ -570,6 +573,15 @@ class Registry:
         rows = self._table.rows(Where({"what": [What.VERSION]}), snapshot=seen)
         names = {model_id: name for name, model_id in self.names(seen=seen).items()}
         return names, last_by(rows, RegistryRow.KEY, ("revision",))
+
+    def _ledger(self, model_id: str, name: str, group: Group[RegistryRow]) -> Ledger:
+        known = self._ledgers.get(model_id)
+        if known is not None and known.group is group and known.name == name:
+            return known
+        if len(self._ledgers) >= _MOST_LEDGERS:
+            self._ledgers.clear()
+        made = self._ledgers[model_id] = Ledger(model_id, name, group, self._lake.uri)
+        return made
 
     def _asked_of(self, seen: Snapshot) -> list[str]:
         """The models of which somebody has asked something."""

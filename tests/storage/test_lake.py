@@ -10,11 +10,12 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle import maintenance, pyfunc
+from sparkml_lifecycle import maintenance, pyfunc, transfer
 from sparkml_lifecycle.client import LifecycleClient, resolve
 from sparkml_lifecycle.errors import InvalidInput, StorageError
 from sparkml_lifecycle.lake import Lake, probe
 from sparkml_lifecycle.storage import open_storage
+from sparkml_lifecycle.tracking.store import TrackingStore
 from sparkml_lifecycle.tracking.tables import RunRow
 from tests.lake.points import Point, point
 from tests.storage.conftest import KINDS, SECRET, Place
@@ -86,6 +87,41 @@ def test_a_model_is_logged_and_loaded(lake):
         info = ml.log_model(model, "model", input_example=x[:2])
     for uri in (info.model_uri, f"{run.info.artifact_uri}/model"):
         assert np.allclose(pyfunc.load_model(uri).predict(x), x.sum(axis=1))
+
+
+def test_models_are_registered_moved_verified_and_told(lake, client, tmp_path):
+    ml.set_tracking_uri(lake.uri, storage_options=lake.options)
+    x = np.arange(20.0).reshape(10, 2)
+    model = LinearRegression().fit(x, x.sum(axis=1))
+    with ml.start_run():
+        first = ml.log_model(model, "model", input_example=x[:2], registered_model_name="sum")
+    client.copy_model_version("models:/sum/1", "sum")
+    client.set_registered_model_alias("sum", "champion", 1)
+    for version in (1, 2):
+        client.transition_model_version_stage("sum", version, "Production", archive_existing_versions=True)
+    fresh = LifecycleClient(lake.uri, storage_options=lake.options)
+    fresh._store = TrackingStore(Lake(lake.uri, lake.options))
+    for one in (client, fresh):
+        assert one.get_model_version_by_alias("sum", "champion").source == f"{client.artifact_uri(first.run_id)}/model"
+        assert [version.current_stage for version in one.search_model_versions(order_by=["version_number"])] == [
+            "Archived", "Production",
+        ]  # fmt: skip
+        assert [change.what for change in one.get_model_history("sum")][-3:] == ["stage"] * 3
+        one.verify_model_version("sum", 2)
+    # what another process changes is seen at the next call
+    fresh.set_registered_model_alias("sum", "champion", 2)
+    assert client.get_model_version_by_alias("sum", "champion").version == "2"
+    assert np.allclose(pyfunc.load_model("models:/sum@champion").predict(x), x.sum(axis=1))
+    client.delete_run(first.run_id)
+    assert maintenance.collect(client).kept == {first.run_id: "models:/sum/1"}
+    maintenance.maintain(client.lake, retention_hours=0)
+    assert client.get_model_version_by_alias("sum", "champion") == fresh.get_model_version_by_alias("sum", "champion")
+    other = LifecycleClient(tmp_path / "other lake")
+    transfer.copy_version(client, "sum", 2, other)
+    other.verify_model_version("sum", 1)
+    assert transfer.copy_version(other, "sum", 1, client).version == "3"
+    client.verify_model_version("sum", 3)
+    other.close()
 
 
 def test_small_files_are_compacted(lake):
