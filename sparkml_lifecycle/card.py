@@ -5,6 +5,7 @@ The headings follow Mitchell et al., *Model Cards for Model Reporting* (2019).
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,7 +96,7 @@ def card_of(client: LifecycleClient, version: ModelVersion, folder: str) -> Card
     parts = [
         _head(version, client.get_registered_model(version.name)),
         _fields(client, version),
-        _loading(version, found),
+        _loading(client.tracking_uri, version, found),
         _signature(found, problem),
         _data(run),
         _params(run),
@@ -150,14 +151,16 @@ def _fields(client: LifecycleClient, version: ModelVersion) -> str:
     return "\n".join(parts)
 
 
-def _loading(version: ModelVersion, found: Manifest | None) -> str:
+def _loading(lake: str, version: ModelVersion, found: Manifest | None) -> str:
     uri = f"models:/{version.name}/{version.version}"
     consent = ", allow_code=True" if found is not None and found.ours.get("runs_code") else ""
     return f"""## How to load it
 
 ```python
+import sparkml_lifecycle as ml
 from sparkml_lifecycle import pyfunc
 
+ml.set_tracking_uri({lake!r})
 model = pyfunc.load_model({uri!r}{consent})
 udf = pyfunc.spark_udf(spark, {uri!r}{consent})
 ```
@@ -186,7 +189,7 @@ def _data(run: Run | None) -> str:
     rows = []
     for one in inputs:
         source = _parsed(one.dataset.source)
-        place = source.get("path") or source.get("table") or one.dataset.source
+        place = source.get("path") or source.get("table") or ("" if _says_nothing(source) else one.dataset.source)
         version = source.get("delta_table_version", source.get("version"))
         use = next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), "")
         rows.append((use, one.dataset.name, place, "" if version is None else version, one.dataset.digest))
@@ -196,6 +199,11 @@ def _data(run: Run | None) -> str:
         else f"{_empty(': log_input() keeps it')}\n"
     )
     return f"## Training data\n\n{body}"
+
+
+def _says_nothing(source: Mapping[str, Any]) -> bool:
+    """Whether a source has nothing but the tags of who made it: frames that were in memory."""
+    return set(source) <= {"tags"}
 
 
 def _params(run: Run | None) -> str:
@@ -226,13 +234,19 @@ def _environment(directory: Path | None, found: Manifest | None) -> str:
 
 
 def _history(changes: Sequence[ModelChange]) -> str:
+    comments = {one.key: one.after for one in changes if one.what == "comment"}
+    # what its writer took back stays in the lake's history, and is not handed on
+    taken_back = {key for key, last in comments.items() if last is None}
     rows = [
         (
             _moment(one.timestamp),
             one.user_id,
             f"{one.what} {one.key}".strip(),
-            one.before or "",
-            one.after or "",
+            *(
+                ("…", "(taken back)")
+                if one.what == "comment" and one.key in taken_back
+                else (one.before or "", one.after or "")
+            ),
             "; ".join([*([one.comment] if one.comment else []), *_checks(one)]),
         )
         for one in changes
@@ -252,6 +266,7 @@ def _draw(points: Sequence[Metric], path: Path) -> None:
 
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         raise MissingLibrary("The plots of a model card need matplotlib: pip install matplotlib.") from None
     figure = Figure(figsize=(6, 3), layout="constrained")
@@ -260,7 +275,8 @@ def _draw(points: Sequence[Metric], path: Path) -> None:
         [point.step for point in points], [point.value for point in points], marker="." if len(points) < 50 else ""
     )
     axes.set_xlabel("step")
-    axes.set_ylabel(points[0].key)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title("\n".join(textwrap.wrap(points[0].key, 60)[:3]), fontsize="medium")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 

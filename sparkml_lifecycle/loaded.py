@@ -73,7 +73,8 @@ class PyFuncModel:
         self.registered: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
-        return f"PyFuncModel(flavor={self.flavor.name!r}, run_id={self.manifest.run_id!r}, inputs={self._names})"
+        registered = f"models:/{'/'.join(self.registered)}, " if self.registered else ""
+        return f"PyFuncModel({registered}flavor={self.flavor.name!r}, run_id={self.manifest.run_id!r}, inputs={self._names})"
 
     @property
     def metadata(self) -> Manifest:

@@ -9,7 +9,7 @@ from sparkml_lifecycle import uris
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.entities import LifecycleStage
 from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.lake import MODEL_FILES, Lake, Row, Where, upkeep
+from sparkml_lifecycle.lake import MODEL_FILES, REMOVED, Lake, Row, Where, upkeep
 from sparkml_lifecycle.lake.upkeep import Upkeep
 from sparkml_lifecycle.registry.tables import RegistryRow
 from sparkml_lifecycle.tracking import names
@@ -136,11 +136,9 @@ def collect(client: LifecycleClient, older_than: timedelta = timedelta(0), dry_r
     for row in runs:
         size += _delete(client, store.absolute(row.location), row.run_id, dry_run, pinned)
     strays = _strays(client, pinned, older_than)
-    for directory, held in strays.items():
-        size += held
-        if not dry_run:
-            client.lake.storage.delete(directory)
-    return Removed(tuple(new_runs), tuple(new_experiments), size, kept=kept, models=len(strays))
+    if not dry_run:
+        strays = {directory: held for directory, held in strays.items() if _delete_stray(client, directory)}
+    return Removed(tuple(new_runs), tuple(new_experiments), size + sum(strays.values()), kept=kept, models=len(strays))
 
 
 def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
@@ -230,9 +228,24 @@ def _strays(client: LifecycleClient, pinned: "_Pinned", older_than: timedelta) -
         if not directory.is_dir or pinned.within(place):
             continue
         files = [file for file in storage.list(directory.path, recursive=True) if not file.is_dir]
-        if all(file.modified <= before for file in files):
+        # an empty one may be a copy that has just begun
+        if files and all(file.modified <= before for file in files):
             found[directory.path] = sum(file.size or 0 for file in files)
     return found
+
+
+def _delete_stray(client: LifecycleClient, directory: str) -> bool:
+    """Delete model files, marked first: who registers them meanwhile sees the mark, or its version is seen here."""
+    storage = client.lake.storage
+    mark = f"{directory}{REMOVED}"
+    storage.write_bytes(mark, b"")
+    try:
+        if _Pinned(client).within(uris.join(storage.uri, directory)):
+            return False
+        storage.delete(directory)
+        return True
+    finally:
+        storage.delete(mark)
 
 
 class _Pinned:

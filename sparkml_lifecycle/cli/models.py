@@ -1,5 +1,6 @@
 """``sparkml models``: registered models and their versions, who put what where, and why."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -160,9 +161,13 @@ def register(
     as_json: named.JsonOption = False,
 ) -> None:
     """Make the next version of a model, and the model where it is not there."""
-    one = named.client(lake).register_model(uri, name, dict(map(tag_of, tag or ())), description)
+    client = named.client(lake)
+    one = client.register_model(uri, name, dict(map(tag_of, tag or ())), description)
     terminal.done(
-        as_json, _version(one), f"Registered {uri} as version {one.version} of {name!r}, digest {one.digest[:12]}."
+        as_json,
+        _version(one),
+        f"Registered {one.copied_from or uri} as version {one.version} of {name!r}, digest {one.digest[:12]}."
+        + _outside(one, client.tracking_uri),
     )
 
 
@@ -190,7 +195,14 @@ def delete(
     """Delete a model with all its versions, or one version; the history keeps them."""
     client = named.client(lake)
     if version is not None:
-        one = _found(client, name, version)
+        # by its number alone: what else names a version may name another in a moment
+        one = client.get_model_version(name, version)
+        in_use = [one.current_stage] if one.current_stage in (ModelStage.STAGING, ModelStage.PRODUCTION) else []
+        held = [*(f"@{alias}" for alias in one.aliases), *in_use]
+        if held and not yes:
+            typer.confirm(
+                f"Version {one.version} of {name!r} is {' and '.join(held)}. Delete it?", abort=True, err=True
+            )
         client.delete_model_version(name, one.version, comment)
         lost = f", which was in {one.current_stage}" if one.current_stage != ModelStage.NONE else ""
         if one.aliases:
@@ -521,11 +533,19 @@ def promote(
                 "to": list(verdict.to),
                 "passed": verdict.passed,
                 "checks": checks,
+                "evaluated_on": verdict.evaluated_on,
+                "metrics": {number: _plain(dict(found)) for number, found in verdict.metrics.items()},
             }
         )
     else:
         if verdict.checks:
             terminal.show(gate_table(verdict))
+        if verdict.evaluated_on:
+            terminal.show(f"Evaluated on {verdict.evaluated_on}:")
+            for number, measured in sorted(verdict.metrics.items(), key=lambda item: int(item[0])):
+                terminal.show(
+                    f"  version {number}: {', '.join(f'{key} {value:.6g}' for key, value in measured.items())}"
+                )
         moved = f"{_of(name, verdict.version)} is {where} now."
         kept = f"{_of(name, verdict.version)} was not moved to {where}."
         terminal.show(f"Passed: {moved}" if verdict.passed else f"Not passed: {kept}")
@@ -592,8 +612,10 @@ def copy(
 
     client, other = named.client(lake), named.client(to, new=True)
     one = client.get_version_of(which if which.startswith("models:") else f"models:/{which}")
+    began = time.time_ns() // 1_000_000
     made = transfer.copy_version(client, one.name, one.version, other, name, with_artifacts)
-    said = f"{_of(one.name, one.version)} is {_of(made.name, made.version)} in {other.tracking_uri}, digest {made.digest[:12]}."
+    before = " It was there already." if made.creation_timestamp < began else ""
+    said = f"{_of(one.name, one.version)} is {_of(made.name, made.version)} in {other.tracking_uri}, digest {made.digest[:12]}.{before}"
     terminal.done(as_json, _version(made), said)
 
 
@@ -603,21 +625,34 @@ def bring(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Of these models; of all if none is given.")
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Stages and aliases as on the server, also of models that were brought before."),
+    ] = False,
     lake: named.LakeOption = None,
     as_json: named.JsonOption = False,
 ) -> None:
     """Bring models from an MLflow server, with versions, stages, aliases, tags, runs and files; exit code 1 where one failed."""
     from sparkml_lifecycle import transfer
 
-    found = transfer.import_models(named.client(lake, new=True), server, names or ())
+    found = transfer.import_models(named.client(lake, new=True), server, names or (), follow)
     if as_json:
         terminal.print_json(
-            {"versions": list(found.versions), "known": list(found.known), "failed": dict(found.failed)}
+            {
+                "versions": list(found.versions),
+                "known": list(found.known),
+                "failed": dict(found.failed),
+                "different": list(found.different),
+            }
         )
     else:
         terminal.show(
-            *(f"brought {one}" for one in found.versions), *(f"{one}: {why}" for one, why in found.failed.items())
+            *(f"brought {one}" for one in found.versions),
+            *(f"{one}: {why}" for one, why in found.failed.items()),
+            *found.different,
         )
+        if found.different:
+            terminal.show("--follow makes stages and aliases here as they are there.")
         terminal.show(
             f"{shown.several(len(found.versions), 'version')} brought, {len(found.known)} known before, {len(found.failed)} failed."
         )
@@ -666,15 +701,25 @@ def _of(name: str, version: str | None) -> str:
     return f"version {version} of {name!r}" if version else f"{name!r}"
 
 
+def _outside(one: ModelVersion, lake: str) -> str:
+    if uris.below(one.source, lake) is not None:
+        return ""
+    return f"\nIts files stay at {one.source}, outside of the lake: who moves or removes them breaks the version."
+
+
 def _lake_of(one: ModelChange) -> str | None:
     return one.via.removeprefix("copy of ") if one.via.startswith("copy of ") else None
 
 
 def _why(one: ModelChange) -> str | None:
-    if one.comment or not one.details.get("checks"):
+    if one.what == "version" and one.after is not None and not one.comment:
+        came = one.details.get("copied_from")
+        return f"from {came}" if came else None
+    if not one.details.get("checks"):
         return one.comment or None
     missed = [check["what"] for check in one.details["checks"] if not check["passed"]]
-    return f"not: {', '.join(missed)}" if missed else shown.several(len(one.details["checks"]), "check")
+    found = f"not: {', '.join(missed)}" if missed else shown.several(len(one.details["checks"]), "check")
+    return "; ".join([*([one.comment] if one.comment else []), f"to {' and '.join(one.details['to'])}, {found}"])
 
 
 def _versions_table(title: str, versions: Sequence[ModelVersion]) -> Any:

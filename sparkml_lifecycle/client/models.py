@@ -21,7 +21,8 @@ from sparkml_lifecycle.entities import (
     TransitionRequest,
 )
 from sparkml_lifecycle.errors import InvalidInput, NotFound
-from sparkml_lifecycle.lake import Where
+from sparkml_lifecycle.lake import MODEL_FILES, REMOVED, Where
+from sparkml_lifecycle.model import manifest
 from sparkml_lifecycle.registry import Registry
 from sparkml_lifecycle.registry import search as searching
 from sparkml_lifecycle.registry.store import Files
@@ -386,6 +387,7 @@ class RegisteredModels:
         NotFound
             If its run was removed.
         """
+        self._check_that_no_stray(made)
         within = uris.RUN_ID.findall(made.source)
         if not within:
             return
@@ -394,6 +396,15 @@ class RegisteredModels:
         if gone:
             self.registry.delete_version(made.name, made.version, f"its run {gone[0]} was removed meanwhile")
             raise NotFound(f"The run {gone[0]}, in which the files lie, was removed for good meanwhile (sparkml gc).")
+
+    def _check_that_no_stray(self, made: ModelVersion) -> None:
+        storage = self._store.lake.storage
+        inside = uris.below(made.source, storage.uri) or ""
+        if not inside.startswith(f"{MODEL_FILES}/"):
+            return
+        if storage.exists(f"{inside}{REMOVED}") or not storage.exists(f"{inside}/{manifest.FILE}"):
+            self.registry.delete_version(made.name, made.version, "its files were removed meanwhile")
+            raise NotFound(f"The files at {made.source!r} were removed meanwhile (sparkml gc). Try again.")
 
     def _files_of(self, source: str | Path, run_id: str | None, run_link: str | None) -> Files:
         if not isinstance(source, (str, Path)):

@@ -1,7 +1,7 @@
 """Dataclass rows in append-only Delta tables, written by delta-rs; a directory or bucket of them is a lake."""
 
 from sparkml_lifecycle.lake.groups import Group
-from sparkml_lifecycle.lake.lake import FORMAT, MODEL_FILES, Lake
+from sparkml_lifecycle.lake.lake import FORMAT, MODEL_FILES, REMOVED, Lake
 from sparkml_lifecycle.lake.rows import ClaimedRow, Fold, Row
 from sparkml_lifecycle.lake.snapshot import Snapshot
 from sparkml_lifecycle.lake.sql import literal
@@ -11,6 +11,7 @@ from sparkml_lifecycle.lake.where import Where
 __all__ = [
     "FORMAT",
     "MODEL_FILES",
+    "REMOVED",
     "Batch",
     "Change",
     "ClaimedRow",

@@ -10,7 +10,7 @@ from sparkml_lifecycle.lake.rows import ClaimedRow, from_arrow
 from sparkml_lifecycle.lake.where import Where
 
 C = TypeVar("C", bound=ClaimedRow)
-_MOST_ROWS, _FEW_ROWS = 200_000, 1_000
+_MOST_ROWS, _MOST_GROUPS, _FEW_ROWS = 200_000, 5_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Groups(Generic[C]):
         self._row_type = row_type
         self._parts: Parts | None = None
         self._known: OrderedDict[tuple[str, str], Group[C]] = OrderedDict()
+        self._count = 0
 
     def of(self, parts: Parts, column: str, value: str, read: Callable[[Where], Any]) -> Group[C]:
         """The rows with ``value`` in a column, of a table in two parts; ``read`` gives all rows that fit, as an Arrow table."""
@@ -59,9 +60,13 @@ class Groups(Generic[C]):
         if group is None:
             rows = read(Where({column: [value]}))
             group = self._twin(column, value, rows.num_rows) or Group[C]().grown(from_arrow(self._row_type, rows))
+            if not group.rows:
+                # what is not there is looked for again, so that names that nobody has fill no memory
+                return group
             self._known[column, value] = group
-            while len(self._known) > 1 and sum(len(one.rows) for one in self._known.values()) > _MOST_ROWS:
-                self._known.popitem(last=False)
+            self._count += len(group.rows)
+            while len(self._known) > 1 and (self._count > _MOST_ROWS or len(self._known) > _MOST_GROUPS):
+                self._count -= len(self._known.popitem(last=False)[1].rows)
         self._known.move_to_end((column, value))
         return group
 
@@ -83,6 +88,7 @@ class Groups(Generic[C]):
         ):
             # rows have moved to other files, or are gone
             self._known.clear()
+            self._count = 0
             return
         if not self._known:
             return
@@ -94,3 +100,4 @@ class Groups(Generic[C]):
                     grown.setdefault((column, getattr(row, column)), []).append(row)
         for key in self._known.keys() & grown.keys():
             self._known[key] = self._known[key].grown(grown[key])
+            self._count += len(grown[key])

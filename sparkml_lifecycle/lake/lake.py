@@ -20,6 +20,8 @@ from sparkml_lifecycle.storage import Storage, open_storage
 
 # below it lie model files that came without a run, each directory named after their digest
 MODEL_FILES = "models"
+# beside such a directory while it is being removed
+REMOVED = ".removed"
 FORMAT = 1
 _PATIENCE = 20
 _ONE_WRITER = (

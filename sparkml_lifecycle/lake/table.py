@@ -483,7 +483,9 @@ class Table(Generic[R]):
                     # whatever it says, the rows may be there: reopen, and `once` looks before it writes again
                     self._handle = self._tail = None
                 lost = quick or "Concurrent transaction failed" in str(error)
-                if attempt == (_TURNS if lost else _ATTEMPTS) - 1 or (attempt >= 3 and not _contention(error)):
+                if attempt == (_TURNS if lost else _ATTEMPTS) - 1 or (
+                    attempt >= 3 and not lost and not _contention(error)
+                ):
                     if isinstance(error, StorageError):
                         raise
                     shown = f"{type(error).__name__}: {said(error)}"
@@ -593,6 +595,9 @@ class Table(Generic[R]):
         if forked.is_forked():
             # tidying goes on in other processes
             return
+        if aside and self._tidying is not None and self._tidying.is_alive():
+            # what is due now is done with the next commit
+            return
         # by the table's commits, not this process's: programs that make one each keep it small too
         due = self._tail is not None and self._tail.asks_for_checkpoint
         work: list[Callable[[], object]] = []
@@ -628,8 +633,6 @@ class Table(Generic[R]):
 
         if not aside:
             return do_all()
-        if self._tidying is not None and self._tidying.is_alive():
-            return
         # the interpreter waits for it when it ends
         self._tidying = threading.Thread(target=do_all, name="sparkml-tidy")
         try:

@@ -23,7 +23,7 @@ from sparkml_lifecycle.errors import NotFound, StorageError
 from sparkml_lifecycle.lake import rows
 from sparkml_lifecycle.lake.files import files_of, is_small, largest_seq, name_of_new, statistics, write
 from sparkml_lifecycle.lake.rows import Row
-from sparkml_lifecycle.storage import Storage
+from sparkml_lifecycle.storage import Storage, said
 from sparkml_lifecycle.storage.filesystem import link_new
 
 CHECKPOINT_EVERY = 20
@@ -71,6 +71,8 @@ class Tail:
         self._files = {file["path"]: file for file in files}
         self._look_up = claimed
         self._claimed: dict[str, int] = {}
+        # what names the newest checkpoint, as it was when it was read, and the version of that
+        self._checkpoint: tuple[Any, int] = (None, -1)
         self.largest_seq = largest_seq(files)
         self.small = sum(is_small(file["size_bytes"]) for file in files)
         self.asks_for_checkpoint = False
@@ -151,8 +153,20 @@ class Tail:
                 self._take(actions)
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        # where the newest known commit has gone, those that came after it may have gone too
-        return self._is_there(self._version)
+        # where the newest known commit has gone, those that came after it may have gone too; and below a checkpoint one alone may
+        return self._is_there(self._version) and not self._is_behind_a_checkpoint()
+
+    def _is_behind_a_checkpoint(self) -> bool:
+        place = self._log / "_last_checkpoint"
+        try:
+            found = os.stat(place)
+            changed = found.st_mtime_ns, found.st_ino
+            if changed == self._checkpoint[0]:
+                return self._checkpoint[1] > self._version
+            self._checkpoint = changed, int(json.loads(place.read_bytes())["version"])
+        except FileNotFoundError:
+            return False
+        return self._checkpoint[1] > self._version
 
     def append(self, data: Any, transactions: Sequence[tuple[str, int, int | None]]) -> str:
         """Commit rows under identifiers that nobody else has used since; returns the path of their file.
@@ -231,7 +245,7 @@ class Tail:
             version = self._version + 1
             content = "\n".join(map(json.dumps, actions))
             if self._link(version, content.encode()):
-                self._check_place(version)
+                self._check_place(version, actions)
                 self._take(actions)
                 self.asks_for_checkpoint |= (version + self._phase) % CHECKPOINT_EVERY == 0
                 return
@@ -248,21 +262,50 @@ class Tail:
         except NotFound:
             raise StorageError(f"The table {self._storage.uri!r} was taken away under a commit.") from None
 
-    def _check_place(self, version: int) -> None:
-        """Whether a commit that was just made counts; where that is not certain it is taken back, and the caller looks for its rows.
+    def _check_place(self, version: int, actions: list[dict[str, Any]]) -> None:
+        """Whether a commit that was just made counts; where it does not, it is taken back, and the caller looks for its rows.
 
         A process that slept may make one at a place that others made and cleaned away long ago. Whoever cleans, in whatever
-        order, leaves a checkpoint of a later version.
+        order, leaves a checkpoint of a later version, and that does not know the new file. One that knows it was made of this
+        commit: taken back then, it would leave a hole, behind which others would not see what comes later.
         """
         names = os.listdir(self._log)
         ends = ".checkpoint.parquet"
         checkpoints = [
             int(match[1]) for name in names if name.endswith(ends) and (match := _CHECKPOINT.fullmatch(name))
         ]
-        if any(one >= version for one in checkpoints) or (not checkpoints and f"{version - 1:020}.json" not in names):
-            # what the checkpoint has of it stays; and a commit alone is no table
+        later = [one for one in checkpoints if one >= version]
+        if later and self._knows(max(later), actions):
+            return
+        if later or (not checkpoints and f"{version - 1:020}.json" not in names):
+            # a commit alone is no table
             (self._log / f"{version:020}.json").unlink(missing_ok=True)
             raise StorageError(f"The log of {self._storage.uri!r} was shortened under a commit.")
+
+    def _knows(self, version: int, actions: list[dict[str, Any]]) -> bool:
+        """Whether a checkpoint has a file that these actions add, or removes one that they remove at that very time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        place = self._log / f"{version:020}.checkpoint.parquet"
+        try:
+            found = pq.ParquetFile(pa.BufferReader(place.read_bytes())).read(
+                ["add.path", "remove.path", "remove.deletionTimestamp"]
+            )
+        except (OSError, pa.ArrowException) as error:
+            # it stays as it is: who looks for its rows finds them or not
+            raise StorageError(f"A checkpoint of {self._storage.uri!r} cannot be read: {said(error)}") from None
+        added = {one["path"] for one in found["add"].to_pylist() if one} | {
+            one["path"] for one in found["remove"].to_pylist() if one
+        }
+        removed = {(one["path"], one["deletionTimestamp"]) for one in found["remove"].to_pylist() if one}
+        mine = [action["add"]["path"] for action in actions if "add" in action]
+        gone = [
+            (action["remove"]["path"], action["remove"]["deletionTimestamp"])
+            for action in actions
+            if "remove" in action
+        ]
+        return added.issuperset(mine) if mine else removed.issuperset(gone)
 
     def _take(self, actions: list[dict[str, Any]]) -> None:
         self._version += 1

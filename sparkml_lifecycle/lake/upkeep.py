@@ -168,7 +168,7 @@ def _insist(work: Callable[[], None]) -> None:
             time.sleep(random.uniform(0.02, 0.1))
     try:
         work()
-    except DeltaError as error:
+    except (DeltaError, OSError) as error:
         raise StorageError(f"The table cannot be kept up: {said(error)}") from None
 
 

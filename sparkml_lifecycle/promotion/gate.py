@@ -1,7 +1,7 @@
 """``promote``: everything that is required is looked at, and the move and its record are one commit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from sparkml_lifecycle.promotion.measure import LabelledTable
 from sparkml_lifecycle.promotion.requirement import Absent, Name, Requirement, Value, shown
 from sparkml_lifecycle.registry.ledger import Ledger
 from sparkml_lifecycle.registry.names import check_alias, check_note, is_stage
-from sparkml_lifecycle.registry.store import Draft, moved
+from sparkml_lifecycle.registry.store import Draft, answered, moved
 from sparkml_lifecycle.registry.tables import What
 from sparkml_lifecycle.tracking.names import several
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sparkml_lifecycle.client import LifecycleClient
 
 _ATTEMPTS = 5
+_WIDER = {"float": ("double",), "integer": ("long", "double"), "float32": ("float64",), "int32": ("int64", "float64")}
 _OF_THE_CANDIDATE = ("metrics", "params", "tags")
 
 
@@ -52,6 +53,10 @@ class Verdict:
         Stages, and aliases with ``@``.
     passed : bool
     checks : tuple of Check
+    evaluated_on : str or None
+        The Delta table that the versions were scored on, with its version.
+    metrics : mapping of str to mapping of str to float
+        Of each version what was computed there.
     """
 
     name: str
@@ -59,6 +64,8 @@ class Verdict:
     to: tuple[str, ...]
     passed: bool
     checks: tuple[Check, ...]
+    evaluated_on: str | None = None
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def promote(
@@ -89,7 +96,7 @@ def promote(
     require : str or sequence of str
         Such as ``metrics.mae <= 12.5`` and ``metrics.mae <= champion.mae * 1.01``: ``metrics.``, ``params.`` and ``tags.`` are the
         version's (of its run), and before the dot may stand an alias, ``production``, ``staging`` or ``current``, the version
-        that is there now. Where nobody has that place yet, the comparison with it holds, and the table says so.
+        that is there now. Where nobody has had that place yet, the comparison with it holds, and the table says so.
     check_signature : bool
         That it has a signature, and takes and answers what the version takes and answers that is there now.
     check_load : bool
@@ -170,8 +177,10 @@ class _Trial:
         checks += [self._signature()] if self._asked.check_signature else []
         checks += [self._loads()] if self._asked.check_load else []
         verdict = Verdict(
-            self._asked.name, self._candidate.version, self._asked.to, all(one.passed for one in checks), tuple(checks)
-        )
+            self._asked.name, self._candidate.version, self._asked.to, all(one.passed for one in checks), tuple(checks),
+            None if self._table is None else f"{self._table.place} version {self._table.version}",
+            {} if self._table is None else {number: dict(found) for number, found in self._metrics.items()},
+        )  # fmt: skip
         self._client.registry.change(self._asked.name, lambda model: self._drafts(model, verdict))
         return verdict
 
@@ -224,6 +233,8 @@ class _Trial:
         place = self._place_of(name.source)
         held = self._places[place]
         if held is None:
+            if other := _once_held(self._model, place):
+                raise Absent(f"nobody is in {place} any more ({other}): nothing to compare with", holds=False)
             raise Absent(f"nobody is in {place} yet: nothing to compare with", holds=True)
         return self._metric(self._model.version(held), name)
 
@@ -343,7 +354,8 @@ class _Trial:
         drafts = [Draft(What.GATE, said, number, key, comment, details)]
         if not verdict.passed:
             return drafts
-        why = comment or f"gate {key} passed"
+        drafts += [one for place in verdict.to for one in answered(model, number, place)]
+        why = comment or f"gate {key} of version {number} passed"
         for place in verdict.to:
             if place.startswith("@"):
                 drafts.append(Draft(What.ALIAS, number, key=place[1:], comment=why))
@@ -385,6 +397,24 @@ def _holder(model: Ledger, place: str) -> str | None:
     return held[-1] if held else None
 
 
+def _once_held(model: Ledger, place: str) -> str | None:
+    """Why a place that nobody holds should have somebody in it: it had once, or another is spelled almost so."""
+    if place.startswith("@"):
+        if model.last(What.ALIAS, key=place[1:]):
+            return "the alias was taken away"
+        near = [alias for alias in model.aliases() if alias.lower() == place[1:].lower()]
+        return f"there is @{near[0]}" if near else None
+    if any(row.what == What.STAGE and row.value == place for row in model.rows):
+        return "there was a version before"
+    return None
+
+
+def _fits(before: tuple[Any, Any], after: tuple[Any, Any]) -> bool:
+    """Whether an answer can stand where another stood: the same, or one that widens to it without loss."""
+    (name, kind), (other, narrower) = before, after
+    return name == other and (kind == narrower or str(kind) in _WIDER.get(str(narrower), ()))
+
+
 def _breaks(theirs: Any, mine: Any) -> list[str]:
     """What a caller of the one model would have to change for the other."""
     problems = []
@@ -405,7 +435,11 @@ def _breaks(theirs: Any, mine: Any) -> list[str]:
         [(one.name, getattr(one, "type", None) or getattr(one, "dtype", None)) for one in part.outputs or ()]
         for part in (theirs, mine)
     ]
-    if answers[0] and answers[1] and answers[0] != answers[1]:
+    if (
+        answers[0]
+        and answers[1]
+        and not (len(answers[0]) == len(answers[1]) and all(map(_fits, answers[0], answers[1])))
+    ):
         problems.append(f"it answers {_spelled(answers[1])}, the version there now {_spelled(answers[0])}")
     return problems
 

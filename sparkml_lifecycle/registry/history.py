@@ -11,7 +11,12 @@ from sparkml_lifecycle.tracking.experiments import milliseconds
 
 def changes(rows: Sequence[RegistryRow]) -> list[ModelChange]:
     """Rows as entries of a history, the oldest first; those of one change stand in the order in which they were written."""
-    return [_change(row) for row in sorted(rows, key=lambda row: (row.seq, row.revision))]
+    written = sorted(rows, key=lambda row: (row.seq, row.revision))
+    return [_change(row) for row in sorted(written, key=_happened)]
+
+
+def _happened(row: RegistryRow) -> datetime:
+    return datetime.fromisoformat(details_of(row)["at"]) if row.what == What.ORIGIN else row.at
 
 
 def _change(row: RegistryRow) -> ModelChange:

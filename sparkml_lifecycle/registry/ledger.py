@@ -106,7 +106,7 @@ class Ledger:
 
     def aliases(self) -> dict[str, str]:
         """Alias to version."""
-        return {row.key: row.value for row in self.counting(What.ALIAS) if row.value is not None}
+        return dict(sorted((row.key, row.value) for row in self.counting(What.ALIAS) if row.value is not None))
 
     def held_by(self, alias: str) -> str:
         """The version that an alias names.
@@ -205,7 +205,8 @@ def _version_of(name: str, rows: Mapping[tuple[str, str], RegistryRow], aliases:
 
 
 def _values(rows: Mapping[tuple[str, str], RegistryRow], wanted: str) -> dict[str, str]:
-    return {key: row.value for (what, key), row in rows.items() if what == wanted and row.value is not None}
+    found = ((key, row.value) for (what, key), row in rows.items() if what == wanted and row.value is not None)
+    return dict(sorted(found))
 
 
 def details_of(row: RegistryRow) -> dict[str, Any]:

@@ -62,8 +62,9 @@ class _Asked:
         self.key = (filter_string, tuple(clauses))
         for field in [*search.fields_of(self.wanted), *(order.field for order in self.orders)]:
             if field.kind not in ("attribute", "tag"):
+                of_versions = attributes is search.VERSION_ATTRIBUTES
                 raise FilterError(
-                    f"A registered model has no {field.kind} {field.key!r}; allowed: tags. and {', '.join(attributes)}."
+                    f"A {'model version' if of_versions else 'registered model'} has no {field.kind} {field.key!r}; allowed: tags. and {', '.join(attributes)}."
                 )
 
 
@@ -197,7 +198,11 @@ def _fits(found: _Columns, part: search.Comparison) -> Any:
     if part.field == _STAGE:
         # everywhere else stages may be written in small letters too
         column = pc.utf8_lower(column)
-        value = tuple(map(str.lower, value)) if isinstance(value, tuple) else value and str(value).lower()
+        stages = value if isinstance(value, tuple) else (str(value),)
+        if part.operator in ("=", "!=", "IN", "NOT IN"):
+            stages = tuple(map(ModelStage.of, stages))
+        stages = tuple(map(str.lower, stages))
+        value = stages if isinstance(value, tuple) else value and stages[0]
     return compared(column, part.operator, value)
 
 

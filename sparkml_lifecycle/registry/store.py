@@ -192,16 +192,20 @@ class Registry:
     def requests(self, name: str | None = None, version: object = None) -> list[TransitionRequest]:
         """The requests that nobody has answered yet, the oldest first, of one model or of all."""
         if name is None:
-            found = [one for waiting in self._table.look(self._asked_of) for one in self.requests(waiting)]
+            models = self._table.look(lambda seen: [self.find(one, seen=seen) for one in self._asked_of(seen)])
+            found = [one for model in models for one in self._waiting(model, None)]
             return sorted(found, key=lambda one: one.creation_timestamp)
         model = self.find(name)
-        number = None if version is None else model.row(version).version
+        return self._waiting(model, None if version is None else model.row(version).version)
+
+    @staticmethod
+    def _waiting(model: Ledger, number: str | None) -> list[TransitionRequest]:
         open_ones = [row for row in model.counting(What.REQUEST) if row.value is not None]
         there = set(model.versions())
         wanted = [row for row in open_ones if row.version in there and number in (None, row.version)]
         return [
             TransitionRequest(
-                name, row.version, row.key, row.by, milliseconds(row.at), row.comment or "",
+                model.name, row.version, row.key, row.by, milliseconds(row.at), row.comment or "",
                 bool(details_of(row).get("archive_existing_versions")),
             )
             for row in sorted(wanted, key=lambda row: row.revision)
@@ -313,6 +317,7 @@ class Registry:
         description: str | None = None,
         new: bool = False,
         beside: Sequence[Draft] = (),
+        of_model: Sequence[Draft] = (),
         number: int = 1,
     ) -> ModelVersion:
         """Make a version of a model, with the next number; with ``new`` the model too where it is not there.
@@ -323,6 +328,8 @@ class Registry:
         ----------
         beside : sequence of Draft
             What else is said of the version in the same commit.
+        of_model : sequence of Draft
+            And of the model, where it is new.
         number : int
             At least this number.
         """
@@ -340,7 +347,7 @@ class Registry:
                 model = None
             following = 1 if model is None else int(model.next_version)
             mine = str(max(following, number))
-            drafts = [Draft(What.MODEL, name)] if model is None else []
+            drafts = [Draft(What.MODEL, name), *of_model] if model is None else []
             drafts += [replace(one, version=mine) for one in beside if one.what == What.ORIGIN]
             drafts += [Draft(What.VERSION, "READY", mine, files=files)]
             drafts += [replace(one, version=mine) for one in beside if one.what != What.ORIGIN]
@@ -374,9 +381,12 @@ class Registry:
     ) -> ModelVersion:
         """Move a version to a stage, and with ``archive_existing_versions`` those that are there to Archived, in one step."""
         wanted, note = _stage(stage, archive_existing_versions), check_note("comment", comment) or None
-        self.change(
-            name, lambda model: moved(model, model.row(version).version, wanted, archive_existing_versions, note)
-        )
+
+        def drafts(model: Ledger) -> list[Draft]:
+            number = model.row(version).version
+            return [*answered(model, number, wanted), *moved(model, number, wanted, archive_existing_versions, note)]
+
+        self.change(name, drafts)
         return self.find(name).version(version)
 
     def set_alias(self, name: str, alias: str, version: object, comment: str | None = None) -> None:
@@ -407,7 +417,9 @@ class Registry:
         """Comment on a version, or change one's comment."""
         note = check_note("comment", text)
         if not note.strip():
-            raise InvalidInput("A comment must not be empty. delete_comment() removes one.")
+            raise InvalidInput(
+                "A comment must not be empty. delete_model_version_comment(), or --remove, takes one away."
+            )
         chosen: list[str] = []
 
         def drafts(model: Ledger) -> list[Draft]:
@@ -418,8 +430,10 @@ class Registry:
             chosen[:] = [comment_id or str(1 + max((int(row.key) for row in rows), default=0))]
             return [Draft(What.COMMENT, note, number, chosen[0])]
 
-        self.change(name, drafts)
-        return next(one for one in self.comments(name, version) if one.comment_id == chosen[0])
+        made = self.change(name, drafts)
+        there = next((one for one in self.comments(name, version) if one.comment_id == chosen[0]), None)
+        # somebody may have removed it at once
+        return there or ModelComment(chosen[0], note, self._lake.writer.by, *[milliseconds(made[0].at)] * 2)
 
     def delete_comment(self, name: str, version: object, comment_id: str) -> None:
         """Remove one's comment; the history keeps it."""
@@ -459,8 +473,10 @@ class Registry:
             details = {"archive_existing_versions": True} if archive_existing_versions else {}
             return [Draft(What.REQUEST, "pending", number, wanted, note, details)]
 
-        self.change(name, drafts)
-        return next(one for one in self.requests(name, version) if one.stage == wanted)
+        [made] = self.change(name, drafts)
+        return TransitionRequest(
+            name, made.version, wanted, made.by, milliseconds(made.at), note or "", archive_existing_versions
+        )
 
     def answer(
         self, name: str, version: object, stage: str | None, approve: bool, comment: str | None = None
@@ -503,7 +519,7 @@ class Registry:
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
-    def change(self, name: str, drafts: Callable[[Ledger], Sequence[Draft]]) -> None:
+    def change(self, name: str, drafts: Callable[[Ledger], Sequence[Draft]]) -> list[RegistryRow]:
         """Commit what ``drafts`` makes of the model as it is, but for what is so already; it is called again where somebody else was first."""
 
         def decide(seen: Snapshot) -> Change[RegistryRow]:
@@ -513,7 +529,7 @@ class Registry:
             revision = seen.version_of(_claim_of(name)) + 1
             return Change(self._rows(model.model_id, name, revision, news, model), {_claim_of(name): revision})
 
-        self._table.claim(decide)
+        return self._table.claim(decide)
 
     def _rows(
         self,
@@ -659,6 +675,13 @@ def moved(
     because = comment or f"version {number} came to {stage}"
     away = [Draft(What.STAGE, ModelStage.ARCHIVED, held, comment=because) for held in others]
     return [*away, Draft(What.STAGE, stage, number, comment=comment, details=details or {})]
+
+
+def answered(model: Ledger, number: str, stage: str) -> list[Draft]:
+    """What closes the request for a move that somebody makes without it."""
+    if model.value(What.REQUEST, number, stage) is None:
+        return []
+    return [Draft(What.REQUEST, None, number, stage, details={"answer": "done"})]
 
 
 def _described(description: str | None) -> list[Draft]:

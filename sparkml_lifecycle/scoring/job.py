@@ -150,6 +150,7 @@ def _score(spark: Any, conf: JobConf, chosen: Chosen, run_id: str, watch: Watch)
         model_digest=chosen.model.digest, source_version=done.source_version, target=uris.normalise(conf.target.path),
         mode=conf.mode, engine=done.engine, why=done.why, notes=done.notes, run_id=run_id,
         errors=done.commit.errors, evaluator=_named(done.evaluators), evaluator_why=_reasons(done.evaluators),
+        registered=chosen.model.registered,
     )  # fmt: skip
 
 

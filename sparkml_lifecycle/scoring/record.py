@@ -47,6 +47,8 @@ class Report:
         What scored the rows: ``native`` is the framework itself; ``native and trees`` where workers differ, empty where none were.
     evaluator_why : str
         Why.
+    registered : tuple of str or None
+        The name and version of the registered model that a ``models:/`` URI named.
     """
 
     rows: int
@@ -65,6 +67,7 @@ class Report:
     errors: int = 0
     evaluator: str = ""
     evaluator_why: str = ""
+    registered: tuple[str, str] | None = None
 
     @property
     def rows_per_second(self) -> float:
@@ -90,12 +93,15 @@ class Record:
     conf : JobConf
     model_digest : str
     run_id : str
+    registered : tuple of str or None
+        The name and version of a registered model.
     """
 
     client: LifecycleClient
     conf: JobConf
     model_digest: str
     run_id: str
+    registered: tuple[str, str] | None = None
 
     def done(self, report: Report) -> None:
         """Say what became of it."""
@@ -127,8 +133,11 @@ class Record:
         self.client.store.log_scoring(
             run_id=self.run_id, job=conf.job, mode=conf.mode, batch=conf.batch, status=status, model_uri=conf.model,
             model_digest=self.model_digest, source=conf.source.path, source_format=conf.source.format,
-            target=uris.normalise(conf.target.path), **said,
+            target=uris.normalise(conf.target.path), **self._named(), **said,
         )  # fmt: skip
+
+    def _named(self) -> dict[str, str]:
+        return dict(zip(("model_name", "model_version"), self.registered or (), strict=False))
 
 
 def begin(
@@ -143,7 +152,7 @@ def begin(
     )
     client.log_batch(run.info.run_id, params=_params(_asked(conf, model_digest, registered)))
     client.flush()
-    return Record(client, conf, model_digest, run.info.run_id)
+    return Record(client, conf, model_digest, run.info.run_id, registered)
 
 
 def _end_dead_runs(client: LifecycleClient, experiment_id: str, job: str) -> None:

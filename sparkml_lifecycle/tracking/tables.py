@@ -117,6 +117,8 @@ class ScoringRow(Row):
     status : str
         ``FINISHED``, ``NOTHING`` (there was nothing new), ``FAILED`` or ``KILLED``.
     model_uri, model_digest : str
+    model_name, model_version : str or None
+        The registered model's version that a ``models:/`` URI named then.
     source, source_format, target : str
     source_version, target_version : int or None
         Of Delta tables: what was read, and what has the rows.
@@ -152,6 +154,8 @@ class ScoringRow(Row):
     evaluator: str = ""
     notes: str = ""
     profile: str | None = None
+    model_name: str | None = None
+    model_version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

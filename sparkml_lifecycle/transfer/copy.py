@@ -11,6 +11,7 @@ from sparkml_lifecycle.errors import IntegrityError, InvalidInput
 from sparkml_lifecycle.lake import MODEL_FILES, Row, Where, literal
 from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.model import digest
+from sparkml_lifecycle.registry.ledger import Ledger
 from sparkml_lifecycle.registry.store import Draft, Files
 from sparkml_lifecycle.registry.tables import What
 from sparkml_lifecycle.tracking.tables import InputRow, MetricRow, ParamRow, TagRow
@@ -73,12 +74,29 @@ def copy_version(
         Draft(What.ORIGIN, change.after, key=str(number), details=_told(change, source))
         for number, change in enumerate(told)
     ]
-    fields = [Draft(What.FIELD, text, key=key) for key, text in source.get_model_fields(name, one.version).items()]
+    model = source.registry.find(one.name)
+    fields = [Draft(What.FIELD, row.value, key=row.key) for row in model.counting(What.FIELD, one.version)]
     made = target.registry.create_version(
-        wanted, files, one.tags.items(), one.description, new=True, beside=[*past, *fields]
+        wanted,
+        files,
+        one.tags.items(),
+        one.description,
+        new=True,
+        beside=[*past, *fields],
+        of_model=_said_of(model),
     )
     target.check_that_it_stays(made)
     return made
+
+
+def _said_of(model: Ledger) -> list[Draft]:
+    """What is said of a model at home, for where it is new."""
+    description = model.value(What.DESCRIPTION)
+    return [
+        *([Draft(What.DESCRIPTION, description)] if description else []),
+        *(Draft(What.TAG, value, key=key) for key, value in model.tags().items()),
+        *(Draft(What.FIELD, text, key=key) for key, text in model.fields().items()),
+    ]
 
 
 def _placed(
@@ -101,7 +119,9 @@ def _placed(
     def files(place: str) -> None:
         if with_artifacts:
             target.storage(place).upload(source.resolve(home), "")
-        target.storage(place).upload(directory, below)
+        # a version that is there may have these very files
+        if not _has(target, uris.join(place, below), one.digest):
+            target.storage(place).upload(directory, below)
 
     there = runs.put(target, row, experiment_id, logged, files)
     return uris.join(target.store.absolute(there.location), below), row.run_id
@@ -115,7 +135,11 @@ def _free(target: LifecycleClient, place: str, inside: str, wanted: str) -> str:
     there = target.storage(place)
     if not there.exists(inside):
         return inside
-    return inside if digest.digest_of_files(target.resolve(uris.join(place, inside))) == wanted else by_digest
+    return inside if _has(target, uris.join(place, inside), wanted) else by_digest
+
+
+def _has(target: LifecycleClient, place: str, wanted: str) -> bool:
+    return target.storage(place).exists() and digest.digest_of_files(target.resolve(place)) == wanted
 
 
 def _rows(client: LifecycleClient, row_type: type[Row], column: str, run_id: str) -> list[Any]:

@@ -47,14 +47,17 @@ class Imported:
         Those that were there from an import before.
     failed : mapping of str to str
         Those that could not be brought, each with why.
+    different : tuple of str
+        Stages and aliases that are others here than there.
     """
 
     versions: tuple[str, ...]
     known: tuple[str, ...]
     failed: Mapping[str, str]
+    different: tuple[str, ...] = ()
 
 
-def import_models(client: LifecycleClient, server: str, names: Sequence[str] = ()) -> Imported:
+def import_models(client: LifecycleClient, server: str, names: Sequence[str] = (), follow: bool = False) -> Imported:
     """Bring registered models from an MLflow server: versions with their numbers, stages, aliases, tags, runs and files.
 
     Parameters
@@ -66,6 +69,8 @@ def import_models(client: LifecycleClient, server: str, names: Sequence[str] = (
         say who asks; they are sent to that server only and never kept.
     names : sequence of str, optional
         Of these models; of all where none is named.
+    follow : bool
+        Make stages and aliases here as they are there, also of models that were brought before.
 
     Raises
     ------
@@ -77,7 +82,8 @@ def import_models(client: LifecycleClient, server: str, names: Sequence[str] = (
     Notes
     -----
     Import again to bring what is new: a version that was brought is known by where it came from. A version whose files cannot be
-    had is reported, and the others are brought. A stage or alias that was changed here since stays.
+    had is reported, and the others are brought. Stages and aliases of a model come along as long as nobody has given it any
+    here; after that they stay, and what differs is said.
     """
     there = Server(server)
     found = there.pages("registered-models/search", "registered_models")
@@ -90,6 +96,7 @@ def import_models(client: LifecycleClient, server: str, names: Sequence[str] = (
     brought: list[str] = []
     known: list[str] = []
     failed: dict[str, str] = {}
+    different: list[str] = []
     for name in names or sorted(models):
         try:
             work = _Model(client, there, models[name])
@@ -103,10 +110,10 @@ def import_models(client: LifecycleClient, server: str, names: Sequence[str] = (
             except _WRONG as error:
                 failed[f"{name}/{one['version']}"] = _why(error)
         try:
-            work.finish()
+            different += work.finish(follow)
         except _WRONG as error:
             failed[f"{name}, stages and aliases"] = _why(error)
-    return Imported(tuple(brought), tuple(known), failed)
+    return Imported(tuple(brought), tuple(known), failed, tuple(different))
 
 
 class Server:
@@ -240,23 +247,32 @@ class _Model:
         self._came.append(one)
         return True
 
-    def finish(self) -> None:
-        """Give versions their stages, and the model its aliases, where nobody here has given any."""
-        because = f"as on {self._server.shown}"
-        moved = {one.version for one in self._client.get_model_history(self.name) if one.what == What.STAGE}
+    def finish(self, follow: bool) -> list[str]:
+        """Give the versions their stages, and the model its aliases; or say what is another here than there.
+
+        They are given where nobody here has given any yet, and with ``follow``.
+        """
+        told = self._client.get_model_history(self.name)
+        follow = follow or not any(one.what in (What.STAGE, What.ALIAS) for one in told if one.via == "lake")
+        because, different = f"as on {self._server.shown}", []
         for one in self._came:
-            if self._numbers[one["version"]] in moved:
-                continue
-            if (stage := one.get("current_stage") or ModelStage.NONE) != ModelStage.NONE:
-                self._client.transition_model_version_stage(
-                    self.name, self._numbers[one["version"]], stage, comment=because
-                )
+            number, stage = self._numbers[one["version"]], one.get("current_stage") or ModelStage.NONE
+            here = self._client.get_model_version(self.name, number).current_stage
+            if here != stage and follow:
+                self._client.transition_model_version_stage(self.name, number, stage, comment=because)
+            elif here != stage:
+                different.append(f"{self.name}/{number}: {here} here, {stage} there")
         held = self._client.get_registered_model(self.name).aliases
         for alias in self._model.get("aliases", []):
-            if alias["alias"] not in held and str(alias["version"]) in self._numbers:
-                self._client.set_registered_model_alias(
-                    self.name, alias["alias"], self._numbers[str(alias["version"])], because
-                )
+            wanted = self._numbers.get(str(alias["version"]))
+            if wanted is None or held.get(alias["alias"]) == wanted:
+                continue
+            if follow:
+                self._client.set_registered_model_alias(self.name, alias["alias"], wanted, because)
+            else:
+                there = held.get(alias["alias"], "none")
+                different.append(f"{self.name}@{alias['alias']}: {there} here, {wanted} there")
+        return different
 
     def _placed(self, run_id: str | None, directory: Path, digest: str) -> tuple[str, str | None]:
         below = f"models/{digest}"

@@ -65,7 +65,7 @@ def test_what_changes_models(client, sparkml, tmp_path):
     refused = sparkml("models", "delete", "cheats", "--yes")
     assert (refused.code, refused.out) == (1, "")
     assert "Move it to Archived" in refused.err
-    assert sparkml("models", "delete", "cheats", "1", "--comment", "wrong").code == 0
+    assert sparkml("models", "delete", "cheats", "1", "--comment", "wrong", "--yes").code == 0
     assert "with 0 versions" in sparkml("models", "delete", "cheats", "--yes").out
 
 

@@ -207,6 +207,75 @@ def test_a_broken_name_of_the_checkpoint_leaves_it_to_delta_rs(points, content):
     assert Tail.opened(points.storage, Point) is None
 
 
+def test_a_commit_that_a_checkpoint_knows_stays_however_late_its_writer_looks(turns, monkeypatch):
+    turns.claim(next_turn)
+    reader = Lake(turns.storage.uri.removesuffix("/turns")).table(Turn)
+    other = Lake(turns.storage.uri.removesuffix("/turns")).table(Turn)
+
+    def numbers():
+        return sorted(row.number for row in reader.look(lambda seen: reader.group("name", "a", seen)).rows)
+
+    assert numbers() == [1]
+    check, late = Tail._check_place, [True]
+
+    def check_late(self, version, actions):
+        if late and late.pop():
+            for _ in range(45):
+                other.claim(next_turn)
+            tidied(other)
+            handle_of(turns).create_checkpoint()
+        return check(self, version, actions)
+
+    monkeypatch.setattr(Tail, "_check_place", check_late)
+    turns.claim(next_turn)
+    assert numbers() == list(range(1, 48))
+    assert sorted(turns.to_arrow()["number"].to_pylist()) == list(range(1, 48))
+    log = turns.storage.local_path / "_delta_log"
+    assert (log / f"{2:020}.json").exists()
+
+
+def test_a_hole_below_a_checkpoint_hides_nothing(turns):
+    reader = Lake(turns.storage.uri.removesuffix("/turns")).table(Turn)
+    turns.claim(next_turn)
+    assert reader.look(lambda seen: seen.version_of("turns")) == 1
+    for _ in range(30):
+        turns.claim(next_turn)
+    tidied(turns)
+    # as delta-rs' cleaning leaves it that was killed half way
+    (turns.storage.local_path / "_delta_log" / f"{3:020}.json").unlink()
+    assert reader.look(lambda seen: seen.version_of("turns")) == 31
+    assert [row.number for row in reader.claim(next_turn)] == [32]
+
+
+def test_compaction_that_a_checkpoint_knows_stays_too(points):
+    for number in range(6):
+        points.append([point(str(number))])
+    check, late = Tail._check_place, [True]
+
+    def check_late(self, version, actions):
+        if any("remove" in action for action in actions) and late and late.pop():
+            table_module.commit_rows(handle_of(points), data("late"), [("o", 1, None)])
+            handle_of(points).create_checkpoint()
+        return check(self, version, actions)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Tail, "_check_place", check_late)
+        assert points.compact() == 8
+    assert keys(points) == [*"012345", "late"]
+    assert (points.storage.local_path / "_delta_log" / f"{7:020}.json").exists()
+
+
+def test_what_is_not_there_fills_no_memory(turns):
+    turns.claim(next_turn)
+    for number in range(50):
+        assert turns.look(lambda seen, n=number: turns.group("name", f"none {n}", seen)).rows == []
+    assert len(turns.look(lambda seen: turns.group("name", "a", seen)).rows) == 1
+    assert len(turns._groups._known) == 1
+    # and what comes later is seen
+    turns.claim(lambda seen: next_turn(seen, name="none 7"))
+    assert len(turns.look(lambda seen: turns.group("name", "none 7", seen)).rows) == 1
+
+
 def test_groups_follow_the_table_through_commits_compactions_and_removal(turns):
     other = Lake(turns.storage.uri.removesuffix("/turns")).table(Turn)
 

@@ -72,6 +72,17 @@ def two_people(uri, source, rounds):
     return asked
 
 
+def many_tags(uri, processes, each):
+    """Processes that change one model without a pause: nobody gives up, and every change is there."""
+    client = LifecycleClient(uri)
+    client.create_registered_model("churn")
+    children.ended([started("tag", uri, number, each) for number in range(processes)])
+    tags = LifecycleClient(uri).get_registered_model("churn").tags
+    assert tags == client.get_registered_model("churn").tags
+    assert tags == {f"{number}-{one}": "v" for number in range(processes) for one in range(each)}
+    assert len(client.get_model_history("churn")) == 1 + processes * each
+
+
 def _has_model(client):
     return bool(client.search_registered_models("name = 'churn'"))
 
@@ -83,6 +94,13 @@ def _register(uri, source, times):
         print(client.register_model(source, "churn", {"k": "v"}, "d").version, flush=True)
 
 
+def _tag(uri, number, times):
+    client = LifecycleClient(uri)
+    print("ready", flush=True)
+    for one in range(int(times)):
+        client.set_registered_model_tag("churn", f"{number}-{one}", "v")
+
+
 def _move(uri, version, times):
     client = LifecycleClient(uri)
     print("ready", flush=True)
@@ -92,6 +110,6 @@ def _move(uri, version, times):
 
 if __name__ == "__main__":
     try:
-        {"register": _register, "move": _move}[sys.argv[1]](*sys.argv[2:])
+        {"register": _register, "move": _move, "tag": _tag}[sys.argv[1]](*sys.argv[2:])
     except LifecycleError as error:
         sys.exit(str(error))

@@ -11,6 +11,10 @@ def test_processes_that_register_at_once_leave_no_gap_and_no_double(tmp_path, so
     faults.many_registrations(tmp_path / "lake", source, processes=3, each=8)
 
 
+def test_processes_that_change_one_model_without_a_pause_all_come_through(tmp_path):
+    faults.many_tags(tmp_path / "lake", processes=3, each=40)
+
+
 def test_a_version_is_whole_or_not_there_after_a_kill(tmp_path, source):
     faults.killed_registrations(tmp_path / "lake", source, rounds=3)
 

@@ -10,6 +10,7 @@ import sparkml_lifecycle as ml
 from sparkml_lifecycle import pyfunc
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.errors import AlreadyExists, IntegrityError, InvalidInput, NotAllowed, NotFound
+from sparkml_lifecycle.registry.store import Registry
 from tests.registry.models import FRAME, log_mean, save_mean
 
 
@@ -345,6 +346,36 @@ def test_a_rejected_request_moves_nothing_and_may_be_asked_again(client, source,
     assert client.request_transition("churn", 1, "Production").stage == "Production"
     with pytest.raises(InvalidInput, match="is in None already"):
         client.request_transition("churn", 1, "None")
+
+
+def test_a_request_is_closed_by_the_move_itself(client, source):
+    client.register_model(source, "churn")
+    client.request_transition("churn", 1, "Staging")
+    client.request_transition("churn", 1, "Production")
+    client.transition_model_version_stage("churn", 1, "Staging")
+    assert [one.stage for one in client.get_transition_requests()] == ["Production"]
+    [told] = [one for one in client.get_model_history("churn") if one.what == "request" and one.after != "pending"]
+    assert (told.key, told.after) == ("Staging", "done")
+
+
+def test_what_somebody_else_takes_back_at_once_is_answered_all_the_same(client, source, monkeypatch):
+    client.register_model(source, "churn")
+    change = Registry.change
+
+    def taken_back(self, name, drafts):
+        made = change(self, name, drafts)
+        monkeypatch.undo()
+        if made[0].what == "comment":
+            client.delete_model_version_comment(name, 1, made[0].key)
+        else:
+            client.reject(name, 1)
+        return made
+
+    monkeypatch.setattr(Registry, "change", taken_back)
+    assert client.create_model_version_comment("churn", 1, "hm").text == "hm"
+    monkeypatch.setattr(Registry, "change", taken_back)
+    assert client.request_transition("churn", 1, "Staging").stage == "Staging"
+    assert client.get_model_version_comments("churn", 1) == client.get_transition_requests() == []
 
 
 # -- integrity -------------------------------------------------------------------------------------------------------------

@@ -115,6 +115,14 @@ def test_versions_are_whole_numbers(client, text):
         client.search_model_versions(text)
 
 
+def test_a_stage_that_is_none_is_a_slip(client):
+    for text in ("stage = 'Productoin'", "stage IN ('None', 'Productoin')"):
+        with pytest.raises(InvalidInput, match="Did you mean 'Production'"):
+            client.search_model_versions(text)
+    with pytest.raises(FilterError, match="A model version has no metric 'mae'"):
+        client.search_model_versions("metrics.mae < 1")
+
+
 def test_an_empty_lake_has_no_models(client):
     assert client.search_registered_models() == []
     assert client.search_model_versions("name = 'x'") == []

@@ -1,6 +1,7 @@
 """Versions from one lake to another and back, with their runs and histories."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,27 @@ def test_a_copy_has_its_run_its_history_and_its_digest(client, production, logge
     production.verify_model_version("churn", 1)
 
 
+def test_a_new_model_is_told_of_as_at_home(client, production, logged):
+    client.set_registered_model_tag("churn", "team", "crm")
+    client.update_registered_model("churn", "who leaves")
+    client.set_model_field("churn", "limits", "not for 2027", 1)
+    transfer.copy_version(client, "churn", 1, production)
+    model = production.get_registered_model("churn")
+    assert (model.tags, model.description) == ({"team": "crm"}, "who leaves")
+    assert production.get_model_fields("churn") == {"owner": "CRM"}
+    assert production.get_model_fields("churn", 1) == {"owner": "CRM", "limits": "not for 2027"}
+    told = [one.timestamp for one in production.get_model_history("churn")]
+    assert told == sorted(told)
+
+
+def test_a_copy_back_writes_no_file_that_is_there(client, production, logged):
+    place = Path(client.get_model_version("churn", 1).source)
+    before = {path.name: path.stat() for path in place.iterdir()}
+    transfer.copy_version(client, "churn", 1, production)
+    assert transfer.copy_version(production, "churn", 1, client, "back").source == str(place)
+    assert {path.name: path.stat() for path in place.iterdir()} == before
+
+
 def test_copied_again_it_is_the_one_that_is_there(client, production, logged):
     first = transfer.copy_version(client, "churn", 1, production, with_artifacts=True)
     assert transfer.copy_version(client, "churn", 1, production) == first
@@ -93,6 +115,8 @@ def test_a_version_without_a_run_is_copied_by_its_digest(client, production, sou
     assert (made.run_id, made.name) == (None, "renamed")
     assert made.source == f"{production.tracking_uri}/models/{made.digest}"
     production.verify_model_version("renamed", 1)
+    # an empty directory may be a copy that has just begun
+    (production.lake.storage.local_path / "models" / "aaa").mkdir()
     # files that no version needs go with a collection, once no copy can be under way
     assert maintenance.collect(production).models == 0
     production.delete_model_version("renamed", 1)
@@ -109,6 +133,35 @@ def test_a_version_without_a_run_is_copied_by_its_digest(client, production, sou
         os.utime(path, (0, 0))
     assert maintenance.collect(production).models == 0
     production.verify_model_version("renamed", again.version)
+
+
+@pytest.mark.parametrize("when", ["before the version", "after it"])
+def test_files_that_are_collected_while_they_are_registered_again(client, production, source, monkeypatch, when):
+    client.register_model(source, "churn")
+    made = transfer.copy_version(client, "churn", 1, production)
+    for path in Path(made.source).rglob("*"):
+        os.utime(path, (0, 0))
+    create, times = Registry.create_version, [1]
+
+    def collected(self, *arguments, **options):
+        first = times and times.pop() and when == "before the version"
+        if first:
+            production.delete_model_version("churn", 1)
+            assert maintenance.collect(production).models == 1
+        version = create(self, *arguments, **options)
+        if not first and when == "after it":
+            production.delete_model_version("churn", 1)
+            assert maintenance.collect(production).models == 0
+        return version
+
+    monkeypatch.setattr(Registry, "create_version", collected)
+    if when == "after it":
+        version = production.copy_model_version("models:/churn/1", "other")
+        production.verify_model_version("other", version.version)
+        return
+    with pytest.raises(NotFound, match="were removed meanwhile"):
+        production.copy_model_version("models:/churn/1", "other")
+    assert production.search_model_versions("name = 'other'") == []
 
 
 def test_a_changed_model_is_not_copied(client, production, source):
