@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+import typer
 from deltalake import write_deltalake
 from typer.main import get_command
 
@@ -45,7 +46,7 @@ def test_lists_and_what_is_shown(client, sparkml):
     assert "at 2020-01-01" in before.err
 
 
-def test_what_changes_models(client, sparkml, tmp_path):
+def test_what_changes_models(client, sparkml, tmp_path, monkeypatch):
     place = save_mean(tmp_path / "saved", 1.0)
     assert sparkml("models", "create", "fraud", "--description", "who cheats", "--tag", "team=risk").code == 0
     assert "version 1 of 'fraud'" in sparkml("models", "register", place, "fraud", "--tag", "k=v").out
@@ -65,7 +66,11 @@ def test_what_changes_models(client, sparkml, tmp_path):
     refused = sparkml("models", "delete", "cheats", "--yes")
     assert (refused.code, refused.out) == (1, "")
     assert "Move it to Archived" in refused.err
-    assert sparkml("models", "delete", "cheats", "1", "--comment", "wrong", "--yes").code == 0
+    asked = []
+    monkeypatch.setattr(typer, "confirm", lambda text, **_: asked.append(text))
+    assert sparkml("models", "delete", "cheats", "Staging").code == 1
+    assert sparkml("models", "delete", "cheats", "1", "--comment", "wrong").code == 0
+    assert asked == ["Version 1 of 'cheats' is Staging. Delete it?"]
     assert "with 0 versions" in sparkml("models", "delete", "cheats", "--yes").out
 
 

@@ -1,6 +1,7 @@
 """Gates: what is required, what was found, what moved and what the history says."""
 
 import math
+import re
 
 import pandas as pd
 import pyarrow as pa
@@ -174,6 +175,48 @@ def test_the_first_version_has_nothing_to_be_compared_with(client):
     assert verdict.passed
     assert "nobody is in @champion yet" in verdict.checks[0].found
     assert client.get_registered_model("churn").aliases == {"champion": "1"}
+
+
+@pytest.mark.parametrize(
+    ("requirement", "said"),
+    [
+        ("metrics.mae <= champion.mae", "@champion any more .the alias was taken away"),
+        ("metrics.mae <= best.mae", "@best any more .the alias was taken away"),
+        ("metrics.mae <= staging.mae", "Staging any more .there was a version before"),
+    ],
+)
+def test_a_place_that_was_held_once_is_missed(client, requirement, said):
+    for mae in (3.0, 2.0):
+        log_mean(client, mae, metrics={"mae": mae}.items(), registered_model_name="churn")
+    for alias in ("champion", "best"):
+        client.set_registered_model_alias("churn", alias, 1)
+        client.delete_registered_model_alias("churn", alias)
+    client.transition_model_version_stage("churn", 1, "Staging")
+    client.transition_model_version_stage("churn", 1, "Archived")
+    [check] = promotion.promote(client, "churn", 2, require=requirement).checks
+    assert not check.passed
+    assert re.search(said, check.found)
+
+
+def test_a_champion_in_other_letters_is_told(client):
+    log_mean(client, 3.0, metrics={"mae": 3.0}.items(), registered_model_name="churn")
+    client.set_registered_model_alias("churn", "Champion", 1)
+    [check] = promotion.promote(client, "churn", 1, require="metrics.mae <= champion.mae").checks
+    assert (check.passed, "there is @Champion" in check.found) == (False, True)
+
+
+def test_an_answer_that_widens_without_loss_fits(client, tmp_path):
+    from xgboost import XGBRegressor
+
+    truth = [1.0, 2.0]
+    for number, model in enumerate((LinearRegression(), XGBRegressor(n_estimators=2, n_jobs=1), LinearRegression()), 1):
+        package.save(model.fit(FRAME, truth), tmp_path / str(number), Description(input_example=FRAME))
+        client.register_model(tmp_path / str(number), "churn")
+    client.transition_model_version_stage("churn", 1, "Production")
+    # float where double was is fine, and the other way a caller may lose digits
+    assert promotion.promote(client, "churn", 2, check_signature=True).passed
+    [check] = promotion.promote(client, "churn", 3, check_signature=True).checks
+    assert (check.passed, "it answers" in check.found) == (False, True)
 
 
 def test_a_signature_that_callers_could_not_use_is_told(client, tmp_path):

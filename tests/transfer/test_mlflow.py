@@ -49,6 +49,18 @@ def test_everything_of_a_model_comes(filled, client):
     assert transfer.import_models(client, address, ["churn"]).known == ("churn/1", "churn/3", "churn/4")
     assert client.get_registered_model("churn").aliases == {"champion": "4"}
     assert client.register_model("models:/churn/1", "churn").version == "5"
+    client.transition_model_version_stage("churn", 4, "Production", archive_existing_versions=True)
+    different = (
+        "churn/3: Archived here, Production there",
+        "churn/4: Production here, None there",
+        "churn@champion: 4 here, 3 there",
+    )
+    assert transfer.import_models(client, address, ["churn"]).different == different
+    assert client.get_model_version("churn", 4).current_stage == "Production"
+    assert transfer.import_models(client, address, ["churn"], follow=True).different == ()
+    assert client.get_registered_model("churn").aliases == {"champion": "3"}
+    stages = {one.version: one.current_stage for one in client.search_model_versions("name = 'churn'")}
+    assert stages == {"1": "Archived", "3": "Production", "4": "None", "5": "None"}
 
 
 def test_all_models_come_where_none_is_named(filled, client):
