@@ -25,10 +25,16 @@ those. Each carries exactly one message, so each pickles and crosses from Spark'
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class LifecycleError(Exception):
-    """Base of every error of this package; ``str(error)`` says what was asked, what was found and what to do."""
+    """Base of every error of this package; ``str(error)`` says what was asked, what was found and what to do.
+
+    ``error_code`` is MLflow's name for the kind of error, which scripts written for it ask for.
+    """
+
+    error_code: ClassVar[str] = "INTERNAL_ERROR"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -40,6 +46,8 @@ class LifecycleError(Exception):
 
 class InvalidInput(LifecycleError, ValueError):
     """An argument, name, key, value or URI that is not allowed."""
+
+    error_code = "INVALID_PARAMETER_VALUE"
 
 
 class FilterError(InvalidInput):
@@ -57,13 +65,19 @@ class SchemaError(InvalidInput):
 class NotFound(LifecycleError, KeyError):
     """Something that was asked for by name or id does not exist."""
 
+    error_code = "RESOURCE_DOES_NOT_EXIST"
+
 
 class AlreadyExists(LifecycleError, FileExistsError):
     """A name or directory that is taken."""
 
+    error_code = "RESOURCE_ALREADY_EXISTS"
+
 
 class Conflict(LifecycleError, RuntimeError):
     """Somebody else committed first, and the change no longer applies."""
+
+    error_code = "RESOURCE_CONFLICT"
 
 
 class JobStopped(LifecycleError, RuntimeError):
@@ -73,9 +87,13 @@ class JobStopped(LifecycleError, RuntimeError):
 class ConsentRequired(LifecycleError, PermissionError):
     """Code would run out of a model directory, and nobody has agreed to that."""
 
+    error_code = "PERMISSION_DENIED"
+
 
 class NotAllowed(LifecycleError, PermissionError):
     """A person may not do this, such as approve what they have asked for themselves."""
+
+    error_code = "PERMISSION_DENIED"
 
 
 class MissingLibrary(LifecycleError, ImportError):
@@ -85,6 +103,8 @@ class MissingLibrary(LifecycleError, ImportError):
 class FormatError(LifecycleError, ValueError):
     """Files that are broken, or written by a newer version of this package."""
 
+    error_code = "BAD_REQUEST"
+
 
 class IntegrityError(FormatError):
     """The files of a registered model are not those that were registered."""
@@ -92,6 +112,8 @@ class IntegrityError(FormatError):
 
 class StorageError(LifecycleError, OSError):
     """The storage refused to read or write."""
+
+    error_code = "TEMPORARILY_UNAVAILABLE"
 
 
 class ScoringError(LifecycleError, RuntimeError):

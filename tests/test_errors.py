@@ -1,5 +1,6 @@
 import pytest
 
+from sparkml_lifecycle import errors, exceptions
 from sparkml_lifecycle.errors import did_you_mean, nearest, reason
 
 
@@ -19,3 +20,15 @@ def test_the_nearest_name_is_found_whatever_its_capitals():
 )
 def test_somebody_elses_error_fits_into_a_sentence(error, wanted):
     assert reason(error) == wanted
+
+
+def test_scripts_written_for_mlflow_find_its_codes():
+    assert exceptions.MlflowException("x").error_code == "INTERNAL_ERROR"
+    codes = {
+        kind.__name__: kind("x").error_code for kind in (errors.AlreadyExists, errors.NotFound, errors.FilterError)
+    }
+    assert codes == {
+        "AlreadyExists": "RESOURCE_ALREADY_EXISTS",
+        "NotFound": "RESOURCE_DOES_NOT_EXIST",
+        "FilterError": "INVALID_PARAMETER_VALUE",
+    }
