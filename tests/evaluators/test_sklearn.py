@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import (
     AdaBoostRegressor,
@@ -51,6 +51,11 @@ def read(model):
     return reader.read(model, {}, None)
 
 
+def _can_be_learned(x):
+    # scikit-learn's histograms refuse a column that has no value at all
+    return not np.isnan(x).all(axis=0).any()
+
+
 def assert_equal(model, columns, *, seed=0):
     found = read(model)
     rows, x = rows_for(found, columns, seed)
@@ -73,6 +78,7 @@ def test_random_regressors(kind, shape, leaves, weights):
     rng = np.random.default_rng(seed)
     missing = missing and kind in ("histogram", "poisson", "forest", "tree")
     x = matrix(rng, rows + 1, columns, missing=missing, whole=whole)
+    assume(_can_be_learned(x))
     y = rng.random(rows + 1) + 0.1
     model = REGRESSORS[kind](leaves).fit(x, y, sample_weight=rng.random(rows + 1) + 0.1 if weights else None)
     assert_equal(model, columns, seed=seed % 1000)
@@ -87,6 +93,7 @@ def test_random_classifiers(kind, shape, classes):
     missing = missing and kind in ("histogram", "forest", "tree")
     rows += 2 * classes
     x = matrix(rng, rows, columns, missing=missing, whole=whole)
+    assume(_can_be_learned(x))
     y = np.concatenate([np.arange(2 * classes) % classes, rng.integers(0, classes, rows - 2 * classes)])
     labels = np.array([f"class {i}" for i in range(classes)])
     assert_equal(CLASSIFIERS[kind]().fit(x, labels[y]), columns, seed=seed % 1000)
