@@ -57,7 +57,9 @@ def two_people(uri, source, rounds):
     client = LifecycleClient(uri)
     for _ in range(2):
         client.register_model(source, "churn")
-    children.ended([started("move", uri, version, rounds) for version in (1, 2)])
+    # who begins alone would be done before the other is there
+    begin = time.time() + 2
+    children.ended([started("move", uri, version, rounds, begin) for version in (1, 2)])
     moves = [one for one in LifecycleClient(uri).get_model_history("churn") if one.what == "stage"]
     stages: dict[str, str | None] = {}
     asked = 0
@@ -101,11 +103,15 @@ def _tag(uri, number, times):
         client.set_registered_model_tag("churn", f"{number}-{one}", "v")
 
 
-def _move(uri, version, times):
+def _move(uri, version, times, begin):
     client = LifecycleClient(uri)
+    client.get_model_version("churn", version)
     print("ready", flush=True)
+    time.sleep(max(0.0, float(begin) - time.time()))
     for _ in range(int(times)):
         client.transition_model_version_stage("churn", version, "Production", archive_existing_versions=True)
+        # the other's turn; without it each would find itself in Production again and again
+        time.sleep(random.uniform(0.0, 0.005))
 
 
 if __name__ == "__main__":
