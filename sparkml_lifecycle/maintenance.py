@@ -169,18 +169,16 @@ def purge(client: LifecycleClient, run_ids: Sequence[str]) -> Removed:
     if unknown:
         raise NotFound(f"There is nothing of {', '.join(unknown)} in the lake {store.lake.uri!r}; nothing was erased.")
     size = rows = 0
-    places = {
-        row.run_id: store.absolute(row.location) for row in store.lake.table(RunRow).latest(Where({"run_id": wanted}))
-    }
+    found = store.lake.table(RunRow).latest(Where({"run_id": wanted}))
+    places = {row.run_id: store.absolute(row.location) for row in found}
     _refuse_pinned(_Pinned(client), places)
-    stages = {row.run_id: row for row in store.lake.table(RunRow).latest(Where({"run_id": wanted}))}
     # marked, then looked again: who registers a model meanwhile finds its run removed, or its version is found here
-    store.remove_runs(list(stages))
+    store.remove_runs(list(places))
     pinned = _Pinned(client)
     try:
         _refuse_pinned(pinned, places)
     except InvalidInput:
-        store.lake.table(RunRow).append([replace(row, at=store.lake.writer.clock()) for row in stages.values()])
+        store.lake.table(RunRow).append([replace(row, at=store.lake.writer.clock()) for row in found])
         raise
     for run_id in wanted:
         size += _delete(client, places[run_id], run_id, False, pinned) if run_id in places else 0

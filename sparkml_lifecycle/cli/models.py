@@ -14,6 +14,7 @@ from sparkml_lifecycle.cli.experiments import tag_of
 from sparkml_lifecycle.entities import ModelChange, ModelStage, ModelVersion, RegisteredModel
 from sparkml_lifecycle.errors import LifecycleError
 from sparkml_lifecycle.lake import literal
+from sparkml_lifecycle.registry.history import lake_of
 
 if TYPE_CHECKING:
     from sparkml_lifecycle.client import LifecycleClient
@@ -432,13 +433,13 @@ def history(
     if as_json:
         return terminal.print_json({"history": [_change(one) for one in found]})
     # what happened in another lake, before the version was copied, says so
-    elsewhere = ("lake",) if any(_lake_of(one) for one in found) else ()
+    elsewhere = ("lake",) if any(lake_of(one) for one in found) else ()
     table = terminal.table(
         f"History of {_of(name, version)}", "when", "who", *elsewhere, "version", "what", "from", "to", "why",
         numbers=("version",), whole=("when",), widest=40,
     )  # fmt: skip
     for one in found:
-        there = (_lake_of(one) or "here",) if elsewhere else ()
+        there = (lake_of(one) or "here",) if elsewhere else ()
         number = one.details.get("version_there") or one.version or ""
         terminal.row(
             table, shown.moment(one.timestamp, seconds=True), one.user_id, *there, number, f"{one.what} {one.key}".strip(),
@@ -705,10 +706,6 @@ def _outside(one: ModelVersion, lake: str) -> str:
     if uris.below(one.source, lake) is not None:
         return ""
     return f"\nIts files stay at {one.source}, outside of the lake: who moves or removes them breaks the version."
-
-
-def _lake_of(one: ModelChange) -> str | None:
-    return one.via.removeprefix("copy of ") if one.via.startswith("copy of ") else None
 
 
 def _why(one: ModelChange) -> str | None:

@@ -183,7 +183,7 @@ def _replace(
 
     size = write(storage, path, content) if path else 0
     if isinstance(handle, Tail):
-        return handle.replace(files, path, content, IDENTIFIER)
+        return handle.replace(files, path, size, content, IDENTIFIER)
     generation = (handle.transaction_version(IDENTIFIER) or 0) + 1
     now = int(time.time() * 1000)
     actions: list[Any] = []

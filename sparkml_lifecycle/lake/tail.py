@@ -191,7 +191,7 @@ class Tail:
             raise
         return path
 
-    def replace(self, gone: Sequence[dict[str, Any]], path: str, content: Any, identifier: str) -> None:
+    def replace(self, gone: Sequence[dict[str, Any]], path: str, size: int, content: Any, identifier: str) -> None:
         """Put one file, which is written already, in the place of others; without a path they are only removed.
 
         Raises
@@ -202,10 +202,7 @@ class Tail:
             If it is not certain that it is done.
         """
         now = int(time.time() * 1000)
-        added = []
-        if path:
-            size = os.stat(self._storage.local_path / path).st_size
-            added = [self._added(path, size, content, changes=False)]
+        added = [self._added(path, size, content, changes=False)] if path else []
         removed = [
             {
                 "remove": {
@@ -295,10 +292,8 @@ class Tail:
         except (OSError, pa.ArrowException) as error:
             # it stays as it is: who looks for its rows finds them or not
             raise StorageError(f"A checkpoint of {self._storage.uri!r} cannot be read: {said(error)}") from None
-        added = {one["path"] for one in found["add"].to_pylist() if one} | {
-            one["path"] for one in found["remove"].to_pylist() if one
-        }
         removed = {(one["path"], one["deletionTimestamp"]) for one in found["remove"].to_pylist() if one}
+        added = {one["path"] for one in found["add"].to_pylist() if one} | {path for path, _ in removed}
         mine = [action["add"]["path"] for action in actions if "add" in action]
         gone = [
             (action["remove"]["path"], action["remove"]["deletionTimestamp"])

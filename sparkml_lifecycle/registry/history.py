@@ -8,6 +8,13 @@ from sparkml_lifecycle.registry.ledger import details_of
 from sparkml_lifecycle.registry.tables import RegistryRow, What
 from sparkml_lifecycle.tracking.experiments import milliseconds
 
+_COPY_OF = "copy of "
+
+
+def lake_of(change: ModelChange) -> str | None:
+    """The lake where a change happened before the version was copied; None for this one."""
+    return change.via.removeprefix(_COPY_OF) if change.via.startswith(_COPY_OF) else None
+
 
 def changes(rows: Sequence[RegistryRow]) -> list[ModelChange]:
     """Rows as entries of a history, the oldest first; those of one change stand in the order in which they were written."""
@@ -26,7 +33,7 @@ def _change(row: RegistryRow) -> ModelChange:
         return ModelChange(
             timestamp=milliseconds(datetime.fromisoformat(details["at"])),
             user_id=details["by"],
-            via=f"copy of {details['lake']}",
+            via=f"{_COPY_OF}{details['lake']}",
             name=details["name"],
             version=row.version,
             what=details["what"],

@@ -89,6 +89,11 @@ class Field:
         return f"{self.kind}s.`{self.key}`" if self.exact else f"{self.kind}s.{self.key}"
 
     @property
+    def is_time(self) -> bool:
+        """Whether its values are milliseconds since 1970."""
+        return self.kind == "attribute" and self.key in _NUMBERS and self.key != "version_number"
+
+    @property
     def is_number(self) -> bool:
         """Whether its values are numbers."""
         return self.kind == "metric" or (self.kind == "attribute" and self.key in _NUMBERS)
@@ -374,14 +379,13 @@ class _Parser:
         token = self._take("a value")
         if field.is_number:
             if token.kind != "number":
-                is_time = field.kind == "attribute" and field.key != "version_number"
-                unit = ", milliseconds since 1970" if is_time else ""
+                unit = ", milliseconds since 1970" if field.is_time else ""
                 self._fail(token.start, f"{field.kind} {field.key!r} is compared with a number{unit}, without quotes")
             number = float(token.text)
             if field.kind == "metric":
                 return number
             if not abs(number) < 2**63 or number != int(number):
-                unit = "" if field.key == "version_number" else "milliseconds, "
+                unit = "milliseconds, " if field.is_time else ""
                 self._fail(token.start, f"{field.key} is compared with {unit}a whole number of 64 bits")
             return int(number)
         return self._plain_text(token, field)

@@ -11,13 +11,13 @@ from sparkml_lifecycle.errors import IntegrityError, InvalidInput
 from sparkml_lifecycle.lake import MODEL_FILES, Row, Where, literal
 from sparkml_lifecycle.lake.rows import from_arrow
 from sparkml_lifecycle.model import digest
+from sparkml_lifecycle.registry.history import lake_of
 from sparkml_lifecycle.registry.ledger import Ledger
 from sparkml_lifecycle.registry.store import Draft, Files
 from sparkml_lifecycle.registry.tables import What
 from sparkml_lifecycle.tracking.tables import InputRow, MetricRow, ParamRow, TagRow
 from sparkml_lifecycle.transfer import runs
 
-_COPY_OF = "copy of "
 _LOGGED: tuple[tuple[type[Row], str], ...] = (
     (ParamRow, "run_id"), (TagRow, "owner"), (InputRow, "run_id"), (MetricRow, "run_id"),
 )  # fmt: skip
@@ -129,7 +129,7 @@ def _placed(
 
 def _free(target: LifecycleClient, place: str, inside: str, wanted: str) -> str:
     """Where below a run's artifacts the files go: a version that is there may need what lies at their own path."""
-    by_digest = f"models/{wanted}"
+    by_digest = f"{MODEL_FILES}/{wanted}"
     if not inside:
         return by_digest
     there = target.storage(place)
@@ -163,7 +163,7 @@ def _told(change: ModelChange, source: LifecycleClient) -> dict[str, Any]:
     """An entry of the history as it is kept in the other lake; what came with an earlier copy is told of the lake where it was."""
     details = dict(change.details)
     return {
-        "lake": change.via.removeprefix(_COPY_OF) if change.via.startswith(_COPY_OF) else source.tracking_uri,
+        "lake": lake_of(change) or source.tracking_uri,
         "at": datetime.fromtimestamp(change.timestamp / 1000, UTC).isoformat(),
         "by": change.user_id,
         "name": change.name,

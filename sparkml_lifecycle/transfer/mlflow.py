@@ -21,7 +21,7 @@ from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.client.integrity import taken
 from sparkml_lifecycle.entities import LifecycleStage, ModelStage
 from sparkml_lifecycle.errors import AlreadyExists, InvalidInput, LifecycleError, NotFound, StorageError, did_you_mean
-from sparkml_lifecycle.lake import literal
+from sparkml_lifecycle.lake import MODEL_FILES, literal
 from sparkml_lifecycle.registry.names import check_version
 from sparkml_lifecycle.registry.store import Draft, Files
 from sparkml_lifecycle.registry.tables import What
@@ -275,7 +275,7 @@ class _Model:
         return different
 
     def _placed(self, run_id: str | None, directory: Path, digest: str) -> tuple[str, str | None]:
-        below = f"models/{digest}"
+        below = f"{MODEL_FILES}/{digest}"
         if run_id and uris.RUN_ID.fullmatch(run_id):
             try:
                 return self._with_run(run_id, directory, below), run_id
