@@ -229,7 +229,7 @@ def test_a_compaction_that_had_read_a_run_when_it_was_purged_leaves_nothing_of_i
             slow.append(maintenance.purge(client, [run_id]))
         return content
 
-    compaction.rewrite(points.storage, MetricRow, small_files, keep, points.summing)
+    compaction.rewrite(compaction.Content(points.storage, MetricRow), small_files, keep, points.summing)
     assert slow[0].runs == (run_id,)
     assert holding(tmp_path / "lake", run_id, *SECRETS) == []
     assert client.get_run(other).data.metrics == {"m": 2.0}

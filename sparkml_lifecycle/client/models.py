@@ -399,6 +399,8 @@ class RegisteredModels:
 
     def _check_that_no_stray(self, made: ModelVersion) -> None:
         storage = self._store.lake.storage
+        if MODEL_FILES not in made.source:
+            return
         inside = uris.below(made.source, storage.uri) or ""
         if not inside.startswith(f"{MODEL_FILES}/"):
             return

@@ -12,6 +12,7 @@ from typing import Any
 from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import forked
 from sparkml_lifecycle.lake.files import SMALL_BYTES, files_of, name_of_new, read, small_files, statistics, write
+from sparkml_lifecycle.lake.recent import Recent
 from sparkml_lifecycle.lake.rows import Fold, Row, schema, stamped
 from sparkml_lifecycle.lake.tail import Tail
 from sparkml_lifecycle.storage import Storage
@@ -24,12 +25,74 @@ _PASS_BYTES, _PASS_ROWS = 8 * SMALL_BYTES, 1_000_000
 _MUCH, _WORTH_IT = 4, 10
 
 
+class Content:
+    """What a rewrite reads: the end of a table's log, and the rows of its files.
+
+    Parameters
+    ----------
+    storage : Storage
+    row_type : type
+    """
+
+    def __init__(self, storage: Storage, row_type: type[Row]) -> None:
+        self.storage, self.row_type = storage, row_type
+
+    def end(self) -> Any:
+        """The end of the log where a commit through it can replace files: delta-rs' would lose to a busy writer again and again."""
+        from deltalake import DeltaTable
+
+        tail = Tail.opened(self.storage, self.row_type) if self.storage.is_local else None
+        if tail is not None and tail.knows_all:
+            return tail
+        handle = DeltaTable(self.storage.delta_uri, storage_options=self.storage.delta_options())
+        tail = Tail.of(self.storage, self.row_type, handle)
+        return tail if tail is not None and tail.knows_all else handle
+
+    def rows(self, path: str, target: Any) -> Any:
+        """The rows of a file with the columns of an Arrow schema."""
+        return read(self.storage, path, target)
+
+    def put_together(self, path: str, rows: Any) -> None:
+        """Told of the file that has taken the place of others, once it has."""
+
+
+class Followed(Content):
+    """What a process that writes the table has of it already: where its log ends and, in memory, the rows of its newest files.
+
+    Parameters
+    ----------
+    follow : callable
+        The end of the log as it is now, for the caller alone; None where the process does not follow it.
+    recent : Recent
+    """
+
+    def __init__(
+        self, storage: Storage, row_type: type[Row], follow: Callable[[], Tail | None], recent: Recent
+    ) -> None:
+        super().__init__(storage, row_type)
+        self._follow, self._recent = follow, recent
+
+    def end(self) -> Any:
+        """As :meth:`Content.end`, without reading what is known."""
+        tail = self._follow()
+        return tail if tail is not None and tail.knows_all else super().end()
+
+    def rows(self, path: str, target: Any) -> Any:
+        """As :meth:`Content.rows`, out of memory where they are there."""
+        known = self._recent.known(path)
+        return known if known is not None and known.schema.equals(target) else super().rows(path, target)
+
+    def put_together(self, path: str, rows: Any) -> None:
+        """Remember the rows of the new file."""
+        self._recent.remember(path, rows)
+
+
 def no_summary() -> SumUp:
     """Of a table without summaries."""
     return lambda content, path: True
 
 
-def compact(storage: Storage, row_type: type[Row], summing: Callable[[], SumUp] = no_summary) -> int:
+def compact(content: Content, summing: Callable[[], SumUp] = no_summary) -> int:
     """Rewrite the small files of a table, a million rows at a time, as one each; returns how many files were replaced.
 
     What a concurrent writer appends stays as it is. What a lost race wrote is never read and removed by maintenance.
@@ -37,29 +100,27 @@ def compact(storage: Storage, row_type: type[Row], summing: Callable[[], SumUp] 
 
     Parameters
     ----------
-    storage : Storage
-    row_type : type
+    content : Content
     summing : callable
         See :func:`rewrite`.
     """
     count = 0
     # a pass leaves fewer small files than it found, so this ends
-    while replaced := rewrite(storage, row_type, _of_one_pass, lambda content: content, summing):
+    while replaced := rewrite(content, _of_one_pass, lambda rows: rows, summing):
         count += replaced
     return count
 
 
-def gather(storage: Storage, row_type: type[Row], summing: Callable[[], SumUp] = no_summary) -> int:
+def gather(content: Content, summing: Callable[[], SumUp] = no_summary) -> int:
     """Rewrite the newest small files as one, and what earlier calls made of others only where it is not much beside them.
 
     So a row is rewritten as often as a tree of its table is high, not at every call.
     """
-    return rewrite(storage, row_type, _newest, lambda content: content, summing)
+    return rewrite(content, _newest, lambda rows: rows, summing)
 
 
 def rewrite(
-    storage: Storage,
-    row_type: type[Row],
+    content: Content,
     choose: Callable[[Any], list[dict[str, Any]]],
     keep: Callable[[Any], Any],
     summing: Callable[[], SumUp],
@@ -69,8 +130,7 @@ def rewrite(
 
     Parameters
     ----------
-    storage : Storage
-    row_type : type
+    content : Content
     choose : callable
         Of a handle, the files to replace; none ends it.
     keep : callable
@@ -92,7 +152,7 @@ def rewrite(
     for attempt in range(attempts):
         try:
             sum_up = summing()
-            handle = _opened(storage, row_type)
+            handle = content.end()
             there = {file["path"] for file in files_of(handle)}
             for path, number in tried.items():
                 if path in there:
@@ -100,13 +160,14 @@ def rewrite(
             files = choose(handle)
             if not files:
                 return 0
-            content = arranged(row_type, keep(_rows_of(storage, row_type, handle, files)))
-            path = name_of_new() if content.num_rows else ""
+            rows = arranged(content.row_type, keep(_rows_of(content, handle, files)))
+            path = name_of_new() if rows.num_rows else ""
             if path:
-                if not sum_up(content, path):
+                if not sum_up(rows, path):
                     continue
                 tried[path] = len(files)
-            _replace(storage, handle, row_type, files, path, content)
+            _replace(content, handle, files, path, rows)
+            content.put_together(path, rows)
             return len(files)
         except (DeltaError, OSError, StorageError):
             # an error does not say whether the commit landed; the next round looks
@@ -157,38 +218,24 @@ def _of_one_pass(handle: Any) -> list[dict[str, Any]]:
     return picked if len(picked) > 1 else []
 
 
-def _opened(storage: Storage, row_type: type[Row]) -> Any:
-    """The end of the log where a commit through it can replace files: delta-rs' would lose to a busy writer again and again."""
-    from deltalake import DeltaTable
-
-    tail = Tail.opened(storage, row_type) if storage.is_local else None
-    if tail is not None and tail.knows_all:
-        return tail
-    handle = DeltaTable(storage.delta_uri, storage_options=storage.delta_options())
-    tail = Tail.of(storage, row_type, handle)
-    return tail if tail is not None and tail.knows_all else handle
-
-
-def _rows_of(storage: Storage, row_type: type[Row], handle: Any, files: list[dict[str, Any]]) -> Any:
+def _rows_of(content: Content, handle: Any, files: list[dict[str, Any]]) -> Any:
     import pyarrow as pa
 
-    target = schema(row_type) if isinstance(handle, Tail) else pa.schema(handle.schema().to_arrow())
-    return pa.concat_tables([read(storage, file["path"], target) for file in files])
+    target = schema(content.row_type) if isinstance(handle, Tail) else pa.schema(handle.schema().to_arrow())
+    return pa.concat_tables([content.rows(file["path"], target) for file in files])
 
 
-def _replace(
-    storage: Storage, handle: Any, row_type: type[Row], files: list[dict[str, Any]], path: str, content: Any
-) -> None:
+def _replace(content: Content, handle: Any, files: list[dict[str, Any]], path: str, rows: Any) -> None:
     from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
-    size = write(storage, path, content) if path else 0
+    size = write(content.storage, path, rows) if path else 0
     if isinstance(handle, Tail):
-        return handle.replace(files, path, size, content, IDENTIFIER)
+        return handle.replace(files, path, size, rows, IDENTIFIER)
     generation = (handle.transaction_version(IDENTIFIER) or 0) + 1
     now = int(time.time() * 1000)
     actions: list[Any] = []
     if path:
-        actions = [AddAction(path, size, {}, now, False, json.dumps(statistics(content, row_type)))]
+        actions = [AddAction(path, size, {}, now, False, json.dumps(statistics(rows, content.row_type)))]
     actions += [RemoveAction(file["path"], False, now, file["size_bytes"], {}) for file in files]
     properties = CommitProperties(app_transactions=[Transaction(IDENTIFIER, generation)], max_commit_retries=100)
     handle.create_write_transaction(actions, "append", handle.schema(), commit_properties=properties)

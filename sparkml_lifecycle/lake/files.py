@@ -12,7 +12,7 @@ from sparkml_lifecycle.storage import Storage
 SMALL_BYTES = 8 * 1024 * 1024
 _LONG_TEXT = 64
 _ROW_GROUP = 65_536
-_FEW_ROWS = 10_000
+_FEW_ROWS, _FLUSH = 10_000, 1_000
 _HANDFUL = 20
 
 
@@ -47,7 +47,7 @@ def small_files(handle: Any) -> list[dict[str, Any]]:
 
 def name_of_new() -> str:
     """The name of a file that nobody has written yet."""
-    return f"part-00000-{uuid.uuid4()}-c000.zstd.parquet"
+    return f"part-00000-{uuid.uuid4()}-c000.parquet"
 
 
 def write(storage: Storage, path: str, content: Any) -> int:
@@ -55,10 +55,12 @@ def write(storage: Storage, path: str, content: Any) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # in a file that is read whole or not at all, dictionaries and statistics only take time, a quarter of writing and reading it
+    # in a file that is read whole or not at all, dictionaries and statistics only take time, a quarter of writing and reading it;
+    # and for each column zstd takes longer to begin than to compress a flush, half of both
     worth = content.num_rows > _FEW_ROWS
     options: dict[str, Any] = {
-        "compression": "zstd", "row_group_size": _ROW_GROUP, "use_dictionary": worth, "write_statistics": worth,
+        "compression": "zstd" if content.num_rows > _FLUSH else "snappy", "row_group_size": _ROW_GROUP,
+        "use_dictionary": worth, "write_statistics": worth,
     }  # fmt: skip
     if storage.is_local and not worth:
         made = pa.BufferOutputStream()
@@ -119,22 +121,24 @@ def spelled(moment: datetime) -> str:
 def statistics(rows: Any, row_type: type[Row]) -> dict[str, Any]:
     """What the log says of a file with these rows: their number, and of columns that are no floats the bounds and nulls."""
     import pyarrow as pa
+    from pyarrow import types
 
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}
     nulls: dict[str, int] = {}
+    there = set(rows.column_names)
     for name in statistics_columns(row_type):
-        if name not in rows.column_names:
+        if name not in there:
             continue
         column = rows[name]
-        nulls[name] = column.null_count
-        if column.null_count == len(column) or pa.types.is_boolean(column.type) or pa.types.is_binary(column.type):
+        kind, nulls[name] = column.type, column.null_count
+        if nulls[name] == len(column) or types.is_boolean(kind) or types.is_binary(kind):
             continue
-        is_time = pa.types.is_timestamp(column.type)
+        is_time = types.is_timestamp(kind)
         low, high = _bounds(column.cast(pa.int64()) if is_time else column)
         if is_time:
             low, high = spelled(moment_of(low)), spelled(moment_of(high))
-        elif pa.types.is_string(column.type) and max(len(low), len(high)) > _LONG_TEXT:
+        elif types.is_string(kind) and max(len(low), len(high)) > _LONG_TEXT:
             # a cut text would no longer be a bound; none at all is always right
             continue
         least[name], most[name] = low, high

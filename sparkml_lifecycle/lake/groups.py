@@ -37,6 +37,13 @@ class Group(Generic[C]):
                 counting[key] = row
         return Group([*self.rows, *rows], counting)
 
+    def since(self, earlier: "Group[C]") -> Sequence[C] | None:
+        """The rows that have come to an earlier group of which this one has grown; None where it has not."""
+        count = len(earlier.rows)
+        if 0 < count <= len(self.rows) and self.rows[count - 1] is earlier.rows[-1] and self.rows[0] is earlier.rows[0]:
+            return self.rows[count:]
+        return None
+
 
 class Groups(Generic[C]):
     """The groups that were asked for; not for several threads at once.
@@ -51,6 +58,11 @@ class Groups(Generic[C]):
         self._parts: Parts | None = None
         self._known: OrderedDict[tuple[str, str], Group[C]] = OrderedDict()
         self._count = 0
+        self._written: dict[str, Sequence[C]] = {}
+
+    def remember(self, path: str, rows: Sequence[C]) -> None:
+        """Take the rows of a file that was just written, so that they are not made again."""
+        self._written[path] = rows
 
     def of(self, parts: Parts, column: str, value: str, read: Callable[[Where], Any]) -> Group[C]:
         """The rows with ``value`` in a column, of a table in two parts; ``read`` gives all rows that fit, as an Arrow table."""
@@ -79,6 +91,7 @@ class Groups(Generic[C]):
 
     def _follow(self, parts: Parts) -> None:
         before, self._parts = self._parts, parts
+        written, self._written = self._written, {}
         new = parts.pieces.keys() - before.pieces.keys() if before is not None else set()
         if (
             before is None
@@ -95,7 +108,7 @@ class Groups(Generic[C]):
         grown: dict[tuple[str, str], list[C]] = {}
         columns = {column for column, _ in self._known}
         for path in new:
-            for row in from_arrow(self._row_type, parts.pieces[path]):
+            for row in written.get(path) or from_arrow(self._row_type, parts.pieces[path]):
                 for column in columns:
                     grown.setdefault((column, getattr(row, column)), []).append(row)
         for key in self._known.keys() & grown.keys():

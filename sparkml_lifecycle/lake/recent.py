@@ -80,6 +80,11 @@ class Recent:
         with self._lock:
             self._pieces[path] = rows
 
+    def known(self, path: str) -> Any:
+        """The rows of a file, if they are in memory, as an Arrow table; else None."""
+        with self._lock:
+            return self._pieces.get(path)
+
     def older(self, parts: Parts, sql: str, read: Callable[[str], Any]) -> Any:
         """What a query over the older rows gives; the last ones are remembered until a compaction makes other files of them."""
         with self._lock:

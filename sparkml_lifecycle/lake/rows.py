@@ -1,6 +1,7 @@
 """A frozen dataclass is a table: its fields are the columns, ``X | None`` is the only nullable."""
 
 import dataclasses
+import functools
 import operator
 import types
 import typing
@@ -165,6 +166,16 @@ def _column(row_type: type[Row], name: str, hint: Any) -> Column:
 
 def schema(row_type: type[Row]) -> Any:
     """The Arrow schema: integers and floats of 64 bits, times in microseconds UTC."""
+    known = _schemas.get(row_type)
+    if known is None:
+        known = _schemas[row_type] = _made_schema(row_type)
+    return known
+
+
+_schemas: dict[type[Row], Any] = {}
+
+
+def _made_schema(row_type: type[Row]) -> Any:
     import pyarrow as pa
 
     kinds = {
@@ -239,21 +250,29 @@ def array(kind: Any, values: Sequence[Any]) -> Any:
     pyarrow itself imports pandas, a third of a second, as soon as it is given a list.
     """
     import pyarrow as pa
-    from arro3.core import Array, DataType
+    from arro3.core import Array
 
     if all(value is None for value in values):
         return pa.nulls(len(values), kind)
-    made = {
-        pa.string(): DataType.utf8(), pa.int64(): DataType.int64(), pa.float64(): DataType.float64(),
-        pa.bool_(): DataType.bool(), pa.binary(): DataType.binary(),
-    }  # fmt: skip
     if pa.types.is_timestamp(kind):
         values = [value if value is None else (value - _EPOCH) // _MICROSECOND for value in values]
         if any(value is not None and not _FIRST <= value <= _LAST for value in values):
             # in UTC it lies in the year 0 or 10000, and Python could not read it again
             raise OverflowError
-        return pa.array(Array(values, DataType.int64())).cast(kind)
-    return pa.array(Array(values, made[kind]))
+        return pa.array(Array(values, _made_of(pa.int64()))).cast(kind)
+    return pa.array(Array(values, _made_of(kind)))
+
+
+@functools.cache
+def _made_of(kind: Any) -> Any:
+    """arro3's type of pyarrow's."""
+    import pyarrow as pa
+    from arro3.core import DataType
+
+    return {
+        pa.string(): DataType.utf8(), pa.int64(): DataType.int64(), pa.float64(): DataType.float64(),
+        pa.bool_(): DataType.bool(), pa.binary(): DataType.binary(),
+    }[kind]  # fmt: skip
 
 
 def empty(arrow_schema: Any) -> Any:
@@ -266,12 +285,14 @@ def empty(arrow_schema: Any) -> Any:
 def _array(row_type: type[Row], field: Any, values: Sequence[Any]) -> Any:
     import pyarrow as pa
 
-    if pa.types.is_timestamp(field.type) and not all(value is None or isinstance(value, datetime) for value in values):
-        raise InvalidInput(f"{row_type.__name__}.{field.name}: no time. Give datetime.now(UTC).")
-    if pa.types.is_timestamp(field.type) and None in {value.tzinfo for value in values if value is not None}:
-        raise InvalidInput(
-            f"{row_type.__name__}.{field.name}: a time without a zone. Give datetime.now(UTC) or .astimezone(UTC)."
-        )
+    if pa.types.is_timestamp(field.type):
+        given = [value for value in values if value is not None]
+        if not all(isinstance(value, datetime) for value in given):
+            raise InvalidInput(f"{row_type.__name__}.{field.name}: no time. Give datetime.now(UTC).")
+        if None in {value.tzinfo for value in given}:
+            raise InvalidInput(
+                f"{row_type.__name__}.{field.name}: a time without a zone. Give datetime.now(UTC) or .astimezone(UTC)."
+            )
     try:
         made = array(field.type, values)
     except (TypeError, OverflowError, UnicodeEncodeError) as error:

@@ -6,7 +6,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +13,15 @@ from typing import Any, Generic, TypeVar
 
 from sparkml_lifecycle import uris
 from sparkml_lifecycle.errors import LifecycleError, NotFound, StorageError
-from sparkml_lifecycle.lake import compaction, forked, log, order, rows
-from sparkml_lifecycle.lake.files import files_of, is_small, largest_seq, read, small_files
+from sparkml_lifecycle.lake import compaction, forked, order, rows
+from sparkml_lifecycle.lake.files import files_of, is_small, largest_seq, read
 from sparkml_lifecycle.lake.groups import Group, Groups
 from sparkml_lifecycle.lake.recent import Parts, Recent
 from sparkml_lifecycle.lake.rows import ClaimedRow, R
 from sparkml_lifecycle.lake.snapshot import Snapshot, query
 from sparkml_lifecycle.lake.sql import literal, name
 from sparkml_lifecycle.lake.tail import CHECKPOINT_EVERY, Overtaken, Tail
+from sparkml_lifecycle.lake.tidying import Tidying
 from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.origin import readable
 from sparkml_lifecycle.storage import Storage, said
@@ -155,10 +155,9 @@ class Table(Generic[R]):
         self._marker = storage.local_path.parent / LAKE_FILE if storage.is_local else None
         self._seen: Any = None
         self._commits = self._last_seq = 0
-        self._compact_at = row_type.SMALL_FILES + random.randrange(row_type.SMALL_FILES // 2)
         self._pid = os.getpid()
         self._left: list[Any] = []
-        self._tidying: threading.Thread | None = None
+        self._tidying = self._new_tidying()
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -400,6 +399,7 @@ class Table(Generic[R]):
             self._last_seq = seq
             if path is not None:
                 self._recent.remember(path, data)
+                self._groups.remember(path, done)
 
         if not issubclass(self.row_type, ClaimedRow):
             raise TypeError(f"{self.row_type.__name__} is not a ClaimedRow.")
@@ -415,8 +415,11 @@ class Table(Generic[R]):
         """
         if not in_passing and self._open() is None:
             return 0
-        put_together = compaction.gather if in_passing else compaction.compact
-        count = put_together(self.storage, self.row_type, self.summing)
+        if in_passing:
+            known = compaction.Followed(self.storage, self.row_type, self._twin, self._recent)
+            count = compaction.gather(known, self.summing)
+        else:
+            count = compaction.compact(compaction.Content(self.storage, self.row_type), self.summing)
         if self.fold is not None:
             self._fold_the_rest()
         return count
@@ -464,6 +467,7 @@ class Table(Generic[R]):
             return
         self._pid = os.getpid()
         self._left += [self._handle, self._tail, self._reading, self._ahead]
+        self._tidying = self._new_tidying()
         self._lock = threading.RLock()
         self._forget()
         self._commits = self._last_seq = 0
@@ -494,6 +498,9 @@ class Table(Generic[R]):
                 longest = 0.2 if lost else 2.0
                 time.sleep(random.uniform(0.2, 1.0) * min(longest, 0.02 * 2 ** min(attempt, 10)))
             attempt += 1
+
+    def _new_tidying(self) -> Tidying:
+        return Tidying(self.storage, self.row_type.SMALL_FILES, lambda: self.compact(in_passing=True), self._open)
 
     def _look(self) -> None:
         """Forget a table of this machine that was removed, or made anew, under this process: handles do not notice."""
@@ -531,6 +538,10 @@ class Table(Generic[R]):
         if self._tail is None and self.storage.is_local and not forked.is_forked():
             self._tail = Tail.opened(self.storage, self.row_type)
         return self._tail
+
+    def _twin(self) -> Tail | None:
+        with self._lock:
+            return None if (tail := self._followed()) is None else tail.twin()
 
     def _tail_of(self, handle: Any) -> Any:
         if handle is not None and not forked.is_forked():
@@ -590,55 +601,8 @@ class Table(Generic[R]):
         return DeltaTable.create(uri, schema, mode="error", storage_options=options, configuration=configuration)
 
     def _after_commit(self, aside: bool = False) -> None:
-        """Keep the table small; ``aside`` while the caller goes on."""
         self._commits += 1
-        if forked.is_forked():
-            # tidying goes on in other processes
-            return
-        if aside and self._tidying is not None and self._tidying.is_alive():
-            # what is due now is done with the next commit
-            return
-        # by the table's commits, not this process's: programs that make one each keep it small too
-        due = self._tail is not None and self._tail.asks_for_checkpoint
-        work: list[Callable[[], object]] = []
-        if (due or self._commits % 10 == 0) and (self._tail or self._handle) is not None:
-            small = self._tail.small if self._tail is not None else len(small_files(self._handle))
-            if small >= self._compact_at:
-                work.append(lambda: self.compact(in_passing=True))
-        if self._tail is not None and due:
-            self._tail.asks_for_checkpoint = False
-            work += [self._checkpoint, lambda: log.clean(self.storage)]
-        if self._commits % _REOPEN_EVERY == 0:
-            work.append(self._shorten_log)
-        if work:
-            self._tidy(work, aside)
-
-    def _checkpoint(self) -> None:
-        if (handle := self._open()) is not None:
-            handle.create_checkpoint()
-
-    def _shorten_log(self) -> None:
-        log.clean(self.storage)
-        if (handle := self._open()) is not None:
-            handle.cleanup_metadata()
-
-    def _tidy(self, work: Sequence[Callable[[], object]], aside: bool) -> None:
-        from deltalake.exceptions import DeltaError
-
-        def do_all() -> None:
-            # tidying is a service to the next reader: the rows are there, and `sparkml maintain` does it again
-            for one in work:
-                with suppress(DeltaError, LifecycleError, OSError):
-                    one()
-
-        if not aside:
-            return do_all()
-        # the interpreter waits for it when it ends
-        self._tidying = threading.Thread(target=do_all, name="sparkml-tidy")
-        try:
-            self._tidying.start()
-        except RuntimeError:  # at the interpreter's end no thread starts any more
-            do_all()
+        self._tidying.after(self._commits, self._tail or self._handle, aside)
 
     def _written(self, handle: Any, where: str) -> list[R]:
         return rows.from_arrow(

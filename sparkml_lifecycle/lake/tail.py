@@ -7,6 +7,7 @@ goes through delta-rs. Both put a commit in its place by a hard link, which fail
 by side.
 """
 
+import copy
 import json
 import os
 import random
@@ -28,6 +29,7 @@ from sparkml_lifecycle.storage.filesystem import link_new
 
 CHECKPOINT_EVERY = 20
 _PATIENCE = 1000
+_A_MOMENT = 5.0
 _UNDERSTOOD = (1, 2)
 # whole and in its place: one that is still being written has a name of another form
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
@@ -73,6 +75,7 @@ class Tail:
         self._claimed: dict[str, int] = {}
         # what names the newest checkpoint, as it was when it was read, and the version of that
         self._checkpoint: tuple[Any, int] = (None, -1)
+        self._caught_up: tuple[float, float] | None = None
         self.largest_seq = largest_seq(files)
         self.small = sum(is_small(file["size_bytes"]) for file in files)
         self.asks_for_checkpoint = False
@@ -109,6 +112,13 @@ class Tail:
         files, claimed, columns = found
         tail = cls(storage, row_type, version, files, claimed.get, columns)
         return tail if tail.catch_up() and tail._is_newest() else None
+
+    def twin(self) -> "Tail":
+        """Another one at the same place, for another thread."""
+        twin = copy.copy(self)
+        twin._files, twin._claimed, twin._delta = dict(self._files), dict(self._claimed), None
+        twin.asks_for_checkpoint = False
+        return twin
 
     def _is_newest(self) -> bool:
         """Whether the log holds nothing newer: what lies between may have been cleaned away below a checkpoint that nobody names yet."""
@@ -153,20 +163,35 @@ class Tail:
                 self._take(actions)
         except (OSError, ValueError, KeyError, TypeError):
             return False
+        now = _clocks()
         # where the newest known commit has gone, those that came after it may have gone too; and below a checkpoint one alone may
-        return self._is_there(self._version) and not self._is_behind_a_checkpoint()
+        is_whole = self._is_there(self._version) and not self._is_behind_a_checkpoint()
+        self._caught_up = now if is_whole else None
+        return is_whole
 
     def _is_behind_a_checkpoint(self) -> bool:
-        place = self._log / "_last_checkpoint"
         try:
-            found = os.stat(place)
-            changed = found.st_mtime_ns, found.st_ino
-            if changed == self._checkpoint[0]:
-                return self._checkpoint[1] > self._version
-            self._checkpoint = changed, int(json.loads(place.read_bytes())["version"])
+            mark = self._mark()
+            if mark != self._checkpoint[0]:
+                self._checkpoint = mark, int(json.loads((self._log / "_last_checkpoint").read_bytes())["version"])
         except FileNotFoundError:
             return False
         return self._checkpoint[1] > self._version
+
+    def _mark(self) -> tuple[int, int]:
+        """What is another whenever a checkpoint was made."""
+        found = os.stat(self._log / "_last_checkpoint")
+        return found.st_mtime_ns, found.st_ino
+
+    def _has_just_caught_up(self) -> bool:
+        """Whether nobody can have cleaned the log since: there is no new checkpoint, and what is below an old one stays a minute."""
+        if self._caught_up is None:
+            return False
+        with suppress(FileNotFoundError):
+            return self._mark() == self._checkpoint[0] and all(
+                now - then < _A_MOMENT for now, then in zip(_clocks(), self._caught_up, strict=True)
+            )
+        return False
 
     def append(self, data: Any, transactions: Sequence[tuple[str, int, int | None]]) -> str:
         """Commit rows under identifiers that nobody else has used since; returns the path of their file.
@@ -266,6 +291,8 @@ class Tail:
         order, leaves a checkpoint of a later version, and that does not know the new file. One that knows it was made of this
         commit: taken back then, it would leave a hole, behind which others would not see what comes later.
         """
+        if self._has_just_caught_up():
+            return
         names = os.listdir(self._log)
         ends = ".checkpoint.parquet"
         checkpoints = [
@@ -324,6 +351,11 @@ class Tail:
 
     def _is_there(self, version: int) -> bool:
         return os.path.exists(self._log / f"{version:020}.json")
+
+
+def _clocks() -> tuple[float, float]:
+    # one stands still while the machine sleeps, and the other may be set back
+    return time.monotonic(), time.time()
 
 
 def _is_understood(row_type: type[Row], versions: tuple[int, int], partitions: Any, there: Collection[str]) -> bool:

@@ -127,9 +127,8 @@ def erase(table: Table[Any], column: str, value: str, fenced: bool = True) -> in
     total = 0
     if table.snapshot(fresh=True).handle is None:
         return 0
-    while compaction.rewrite(
-        table.storage, table.row_type, _holding(table.storage, column, value), keep, table.summing
-    ):
+    content = compaction.Content(table.storage, table.row_type)
+    while compaction.rewrite(content, _holding(table.storage, column, value), keep, table.summing):
         total += count
     if fenced and table.fold is not None:
         # whoever read these rows before may be about to put down a summary of them

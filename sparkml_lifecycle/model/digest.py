@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ _NO_ANSWER = {"env", "python_version"}
 
 # written by whoever loads or downloads a model
 _NOT_SAVED = {"registered_model_meta"}
+_READ_AT_ONCE = 2**20
 
 
 def digest(directory: Path, manifest: manifests.Manifest | None = None, known: Mapping[str, str] | None = None) -> str:
@@ -63,5 +65,7 @@ def over_all(files: Mapping[str, str]) -> str:
 
 
 def _of_file(path: Path) -> str:
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size <= _READ_AT_ONCE:
+            return hashlib.sha256(file.readall()).hexdigest()
         return hashlib.file_digest(file, "sha256").hexdigest()

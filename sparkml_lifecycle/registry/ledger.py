@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
+from datetime import UTC, datetime
 from typing import Any
 
 from sparkml_lifecycle.entities import ModelStage, ModelVersion, RegisteredModel
@@ -15,24 +13,53 @@ from sparkml_lifecycle.registry.tables import RegistryRow, What
 from sparkml_lifecycle.tracking.experiments import milliseconds
 from sparkml_lifecycle.uris import placed
 
+_EVER = datetime.min.replace(tzinfo=UTC)
 
-@dataclass(frozen=True)
+
 class Ledger:
     """A registered model.
 
-    Attributes
+    Parameters
     ----------
     model_id, name : str
     group : Group
         All its rows, of whatever age, and those that count.
     home : str
         The URI of the lake, below which relative locations lie.
+    before : Ledger, optional
+        Its ledger of earlier, of which only what has come since is looked at: a model may have thousands of versions.
+
+    Attributes
+    ----------
+    newest : datetime
+        The time of its latest change.
     """
 
-    model_id: str
-    name: str
-    group: Group[RegistryRow]
-    home: str
+    def __init__(
+        self, model_id: str, name: str, group: Group[RegistryRow], home: str, before: "Ledger | None" = None
+    ) -> None:
+        self.model_id, self.name, self.group, self.home = model_id, name, group, home
+        self.newest, self._last_number = _EVER, 0
+        self._index: dict[str, dict[str, dict[str, RegistryRow]]] = {}
+        news = group.since(before.group) if before is not None else None
+        if before is None or news is None:
+            news = group.rows
+        else:
+            self.newest, self._last_number, self._index = before.newest, before._last_number, dict(before._index)
+        self.newest = max([self.newest, *(row.at for row in news)])
+        self._take([row for row in news if group.counting[row.key_of()] is row])
+
+    def _take(self, rows: Sequence[RegistryRow]) -> None:
+        copied: set[str] = set()
+        for row in rows:
+            if row.what not in copied:
+                # what is shared with the ledger of before stays as it is
+                self._index[row.what] = dict(self._index.get(row.what, {}))
+                copied.add(row.what)
+            versions = self._index[row.what]
+            versions[row.version] = {**versions.get(row.version, {}), row.key: row}
+            if row.what == What.VERSION:
+                self._last_number = max(self._last_number, int(row.version))
 
     @property
     def rows(self) -> Sequence[RegistryRow]:
@@ -41,11 +68,14 @@ class Ledger:
 
     def counting(self, what: str | None = None, version: str | Collection[str] | None = None) -> list[RegistryRow]:
         """The row of each key that counts, deleted values included: ``counting(What.ALIAS)``."""
-        found: Iterable[RegistryRow] = self._by_what.get(what, ()) if what else self.group.counting.values()
-        if version is None:
-            return list(found)
-        wanted = {version} if isinstance(version, str) else version
-        return [row for row in found if row.version in wanted]
+        kinds = self._index.values() if what is None else [self._index.get(what, {})]
+        numbers = [version] if isinstance(version, str) else version
+        found: list[RegistryRow] = []
+        for by_version in kinds:
+            picked = by_version.values() if numbers is None else [by_version.get(number, {}) for number in numbers]
+            for by_key in picked:
+                found += by_key.values()
+        return found
 
     def last(self, what: str, version: str = "", key: str = "") -> RegistryRow | None:
         """The row of one key that counts."""
@@ -57,26 +87,14 @@ class Ledger:
         return found.value if found else None
 
     @property
-    def newest(self) -> datetime:
-        """The time of its latest change."""
-        return max(row.at for row in self.group.counting.values())
-
-    @property
     def next_version(self) -> str:
         """The number of the version that is made next: of deleted ones it is not used again."""
-        return str(1 + max((int(row.version) for row in self.counting(What.VERSION)), default=0))
+        return str(1 + self._last_number)
 
     def versions(self) -> list[str]:
         """The versions that are there, the oldest first."""
         there = (row.version for row in self.counting(What.VERSION) if row.value is not None)
         return sorted(there, key=int)
-
-    @cached_property
-    def _by_what(self) -> dict[str | None, list[RegistryRow]]:
-        found: dict[str | None, list[RegistryRow]] = {}
-        for row in self.group.counting.values():
-            found.setdefault(row.what, []).append(row)
-        return found
 
     def row(self, version: object) -> RegistryRow:
         """The row that made a version.
@@ -101,8 +119,10 @@ class Ledger:
 
     def holders(self, stage: str) -> list[str]:
         """The versions in a stage, the oldest first."""
-        staged = {row.version: row.value for row in self.counting(What.STAGE)}
-        return [version for version in self.versions() if (staged.get(version) or ModelStage.NONE) == stage]
+        if stage == ModelStage.NONE:
+            return [version for version in self.versions() if (self.value(What.STAGE, version) or stage) == stage]
+        held = (row.version for row in self.counting(What.STAGE) if row.value == stage)
+        return sorted((version for version in held if self.value(What.VERSION, version) is not None), key=int)
 
     def aliases(self) -> dict[str, str]:
         """Alias to version."""

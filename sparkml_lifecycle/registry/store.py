@@ -96,6 +96,7 @@ class Registry:
         self._table = lake.table(RegistryRow)
         # of a model that nobody has changed since, what its rows come to is not found out again
         self._ledgers: dict[str, Ledger] = {}
+        self._named: dict[str, tuple[Group[RegistryRow], list[str]]] = {}
 
     @property
     def home(self) -> str:
@@ -596,7 +597,7 @@ class Registry:
             return known
         if len(self._ledgers) >= _MOST_LEDGERS:
             self._ledgers.clear()
-        made = self._ledgers[model_id] = Ledger(model_id, name, group, self._lake.uri)
+        made = self._ledgers[model_id] = Ledger(model_id, name, group, self._lake.uri, known)
         return made
 
     def _asked_of(self, seen: Snapshot) -> list[str]:
@@ -607,8 +608,17 @@ class Registry:
 
     def _ids(self, name: str, as_of: datetime | None, seen: Snapshot) -> list[str]:
         """The models that ever had a name."""
-        named = self._group("name", name, as_of, seen).counting.values()
-        return list(dict.fromkeys(row.model_id for row in named if row.what == What.MODEL))
+        named = self._group("name", name, as_of, seen)
+        known, ids = self._named.get(name, (named, []))
+        news = named.since(known) if name in self._named else None
+        if news is None:
+            news, ids = named.rows, []
+        found = list(dict.fromkeys([*ids, *(row.model_id for row in news if row.what == What.MODEL)]))
+        if named.rows and as_of is None:
+            if len(self._named) >= _MOST_LEDGERS:
+                self._named.clear()
+            self._named[name] = named, found
+        return found
 
     def _is_taken(self, name: str, seen: Snapshot) -> bool:
         groups = (self._group("model_id", model_id, None, seen) for model_id in self._ids(name, None, seen))

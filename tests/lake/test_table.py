@@ -175,7 +175,7 @@ def test_compaction_keeps_statistics_that_skip_nothing_wrong(tmp_path):
 
 def test_a_writer_compacts_and_keeps_the_log_short_in_passing(tmp_path, monkeypatch):
     table = Lake(tmp_path).table(Point)
-    table._compact_at = 20
+    table._tidying.compact_at = 20
     for number in range(45):
         table.append([point(str(number))])
     assert len(DeltaTable(str(tmp_path / "points")).file_uris()) < 25

@@ -42,11 +42,6 @@ def next_turn(seen, identifier="turns", name="a"):
     return Change((turn(number, name),), {identifier: number})
 
 
-def tidied(table):
-    if table._tidying is not None:
-        table._tidying.join()
-
-
 def by_path(found):
     return sorted((dict(sorted(file.items())) for file in found), key=lambda file: file["path"])
 
@@ -161,7 +156,7 @@ def test_a_tail_out_of_the_checkpoint_is_what_delta_rs_opens(turns):
     for number in range(130):
         turns.claim(lambda seen, n=number: next_turn(seen, f"turns {n % 7}"))
         if number % 9 == 5:
-            tidied(turns)
+            turns._tidying.wait()
             opened, handle = Tail.opened(turns.storage, Turn), handle_of(turns)
             # a table that is younger than its first checkpoint is left to delta-rs
             assert (opened is None) == (not (turns.storage.local_path / "_delta_log/_last_checkpoint").exists())
@@ -222,7 +217,7 @@ def test_a_commit_that_a_checkpoint_knows_stays_however_late_its_writer_looks(tu
         if late and late.pop():
             for _ in range(45):
                 other.claim(next_turn)
-            tidied(other)
+            other._tidying.wait()
             handle_of(turns).create_checkpoint()
         return check(self, version, actions)
 
@@ -240,7 +235,7 @@ def test_a_hole_below_a_checkpoint_hides_nothing(turns):
     assert reader.look(lambda seen: seen.version_of("turns")) == 1
     for _ in range(30):
         turns.claim(next_turn)
-    tidied(turns)
+    turns._tidying.wait()
     # as delta-rs' cleaning leaves it that was killed half way
     (turns.storage.local_path / "_delta_log" / f"{3:020}.json").unlink()
     assert reader.look(lambda seen: seen.version_of("turns")) == 31
@@ -384,6 +379,33 @@ def test_a_commit_below_a_shortened_log_is_not_taken_for_one_that_counts(points,
     assert keys(points) == sorted(["a", "mine", "next", "other-0", "other-1", "other-2"])
     # what was made at a place of long ago has been taken back: it would lead others astray
     assert gone(before + 1) != (points.storage.local_path / "_delta_log" / f"{before + 1:020}.json").exists()
+
+
+@pytest.mark.parametrize("clock", [0, 1], ids=["it waited", "the machine slept"])
+def test_a_commit_after_a_long_wait_is_looked_at_even_where_no_checkpoint_is_named(points, monkeypatch, clock):
+    points.append([point("a")])
+    handle_of(points).create_checkpoint()
+    assert points._end().catch_up()
+    place = points.storage.local_path / "_delta_log" / f"{points._tail.version() + 1:020}.json"
+    link, passed, late = tail.link_new, [0.0, 0.0], [True]
+    clocks = tail._clocks
+    monkeypatch.setattr(tail, "_clocks", lambda: tuple(map(sum, zip(clocks(), passed, strict=True))))
+
+    def link_late(*arguments, **options):
+        if late and late.pop():
+            # killed between the checkpoint and what names it
+            mark = points._tail._mark()
+            monkeypatch.setattr(Tail, "_mark", lambda self: mark)
+            shorten(points, lambda index: True)
+            passed[clock] = 6.0
+            assert not place.exists()
+        return link(*arguments, **options)
+
+    monkeypatch.setattr(tail, "link_new", link_late)
+    points.append([point("mine")])
+    monkeypatch.undo()
+    assert keys(points) == sorted(["a", "mine", "other-0", "other-1", "other-2"])
+    assert not place.exists()
 
 
 def test_a_stray_commit_of_somebody_else_leads_nobody_astray(points):

@@ -50,7 +50,9 @@ def test_a_rewrite_that_loses_its_race_starts_again_from_what_the_winner_left(po
             Lake(tmp_path).table(Point).append([point("5")])
         return found
 
-    done = compaction.rewrite(points.storage, Point, choose, lambda content: content, compaction.no_summary)
+    done = compaction.rewrite(
+        compaction.Content(points.storage, Point), choose, lambda content: content, compaction.no_summary
+    )
     assert (done, chosen) == (2, [5, 2])
     assert keys(tmp_path) == list("012345")
     assert len(files(tmp_path)) == 1
@@ -68,7 +70,12 @@ def test_a_rewrite_whose_files_were_taken_starts_again(points, tmp_path):
             upkeep.vacuum(rival, 0, orphans=False)
         return found if len(found) > 1 else []
 
-    assert compaction.rewrite(points.storage, Point, choose, lambda content: content, compaction.no_summary) == 0
+    assert (
+        compaction.rewrite(
+            compaction.Content(points.storage, Point), choose, lambda content: content, compaction.no_summary
+        )
+        == 0
+    )
     assert chosen == [5, 1]
     assert keys(tmp_path) == list("01234")
 
@@ -81,7 +88,7 @@ def test_a_rewrite_whose_answer_was_lost_is_done(points, tmp_path, monkeypatch):
         raise OSError("the answer was lost")
 
     monkeypatch.setattr(compaction, "_replace", replace_and_lose_the_answer)
-    assert compaction.compact(points.storage, Point) == 5
+    assert compaction.compact(compaction.Content(points.storage, Point)) == 5
     assert keys(tmp_path) == list("01234")
     assert len(files(tmp_path)) == 1
 
@@ -92,7 +99,9 @@ def test_a_rewrite_that_never_wins_says_so_and_changes_nothing(points, tmp_path,
 
     monkeypatch.setattr(compaction, "_replace", refuse)
     with pytest.raises(OSError, match="read-only"):
-        compaction.rewrite(points.storage, Point, small_files, lambda content: content, compaction.no_summary, 2)
+        compaction.rewrite(
+            compaction.Content(points.storage, Point), small_files, lambda content: content, compaction.no_summary, 2
+        )
     assert keys(tmp_path) == list("01234")
 
 
@@ -280,10 +289,27 @@ def test_what_is_done_in_passing_rewrites_the_newest_and_leaves_what_is_much_bes
     assert points.compact() == 7
 
 
+def test_what_is_done_in_passing_reads_nothing_that_the_process_knows(points, tmp_path, monkeypatch):
+    for number in range(20):
+        points.append([point(f"a-{number}", float(number), "é" if number % 2 else None)])
+    wanted = points.to_arrow().sort_by("seq")
+    assert wanted.num_rows == 25
+    Lake(tmp_path).table(Point).append([point("of another process")])
+    read, asked = compaction.read, []
+    monkeypatch.setattr(compaction, "read", lambda *arguments: (asked.append(arguments[1]), read(*arguments))[1])
+    assert points.compact(in_passing=True) == 26
+    assert len(asked) == 1
+    monkeypatch.undo()
+    assert len(files(tmp_path)) == 1
+    there = Lake(tmp_path).table(Point).to_arrow().sort_by("seq")
+    assert there.slice(0, 25).equals(wanted)
+    assert points.to_arrow().sort_by("seq").equals(there)
+
+
 @pytest.mark.parametrize("sizes", [[100, 1, 1, 1, 1], [50, *[1] * 9], [1000, 100, 20, 4, 1], [1], [1, 1, 1, 1, 100]])
 def test_whatever_the_flushes_look_like_small_files_stay_few(tmp_path, sizes):
     table = Lake(tmp_path).table(Point)
-    table._compact_at = 30
+    table._tidying.compact_at = 30
     for number in range(150):
         table.append([point(str(number))] * sizes[number % len(sizes)])
     assert len(small_files(table.snapshot().handle)) < 45
