@@ -391,8 +391,9 @@ class RegisteredModels:
         within = uris.RUN_ID.findall(made.source)
         if not within:
             return
-        rows = self._store.lake.table(RunRow).latest(Where({"run_id": within}))
-        gone = [row.run_id for row in rows if row.lifecycle_stage == LifecycleStage.REMOVED]
+        found = self._store.lake.table(RunRow).counting(Where({"run_id": within})).select(["run_id", "lifecycle_stage"])
+        stages = zip(*(column.to_pylist() for column in found.columns), strict=True)
+        gone = [run_id for run_id, stage in stages if stage == LifecycleStage.REMOVED]
         if gone:
             self.registry.delete_version(made.name, made.version, f"its run {gone[0]} was removed meanwhile")
             raise NotFound(f"The run {gone[0]}, in which the files lie, was removed for good meanwhile (sparkml gc).")
@@ -420,14 +421,19 @@ class RegisteredModels:
             copied = f"models:/{original.name}/{original.version}"
             return Files(original.source, original.digest, original.model_digest, original.run_id, run_link, copied)
         if isinstance(parsed, uris.RunUri):
-            place = uris.join(self._store.artifact_uri(parsed.run_id), parsed.path)
+            place = uris.join(self._store.place_of_files(parsed.run_id), parsed.path)
             run_id = run_id or parsed.run_id
         else:
             place = parsed.text
         if run_id is not None:
-            self._store.artifact_uri(run_id)
-        directory = self._fetched(place)
-        found = integrity.taken(directory, place)
+            self._store.place_of_files(run_id)
+        try:
+            found = integrity.taken(self._fetched(place), place)
+        except (InvalidInput, NotFound):
+            if run_id is not None:
+                # another process may have removed it, which says more
+                self._store.artifact_uri(run_id)
+            raise
         return Files(place, found.files, found.model, run_id or self._run_of(found.run_id), run_link)
 
     def _run_of(self, run_id: str | None) -> str | None:

@@ -81,10 +81,11 @@ def read(storage: Storage, path: str, target: Any) -> Any:
         with _opened(storage, path) as file:
             parquet = pq.ParquetFile(file)
             there = parquet.schema_arrow
-            # of a small file threads would take longer to start than it takes to read
+            # of a small file threads would take longer to start than it takes to read; and one that holds an object of Python's
+            # while the interpreter ends aborts the process
             part = parquet.read(
                 columns=None if there.names == target.names else [name for name in target.names if name in there.names],
-                use_threads=parquet.metadata.num_rows > _FEW_ROWS,
+                use_threads=storage.is_local and parquet.metadata.num_rows > _FEW_ROWS,
             )
     except pa.ArrowException as error:
         raise damaged(storage.child(path), error) from None

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+# so few rows are looked at one by one
+_A_HANDFUL = 20
 Clock = Callable[[], datetime]
 
 
@@ -38,9 +40,13 @@ def latest(table: Any, key: Sequence[str], *, first: bool = False) -> Any:
 def last_by(table: Any, key: Sequence[str], by: Sequence[str], *, first: bool = False) -> Any:
     """Of each key the row that comes last (or first) in the order of the columns ``by``; numpy is four times DataFusion here."""
     import numpy as np
+    import pyarrow as pa
 
     if table.num_rows < 2:
         return table
+    if table.num_rows <= _A_HANDFUL and not any(pa.types.is_floating(table[name].type) for name in by):
+        few = _places(table, key, by, first)
+        return table.slice(few[0], 1) if len(few) == 1 else table.take(as_array(np.array(few, dtype=np.int64)))
     codes = codes_of([table[name] for name in key])
     count = int(codes.max()) + 1
     if count == table.num_rows:
@@ -51,6 +57,25 @@ def last_by(table: Any, key: Sequence[str], by: Sequence[str], *, first: bool = 
     # where an index comes twice, the last assignment stays
     picked[codes[places[::-1] if first else places]] = places[::-1] if first else places
     return table.take(as_array(picked))
+
+
+def _places(table: Any, key: Sequence[str], by: Sequence[str], first: bool) -> list[int]:
+    """As :func:`last_by`, of a few rows where each of them counts: Arrow and numpy take longer to begin than to end."""
+    import pyarrow as pa
+
+    def values(name: str) -> list[Any]:
+        column = table[name]
+        found: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+        return found
+
+    keys = zip(*map(values, key), strict=True)
+    ranks = list(zip(*map(values, by), strict=True))
+    best: dict[tuple[Any, ...], int] = {}
+    for place, mine in enumerate(keys):
+        there = best.setdefault(mine, place)
+        if ranks[place] < ranks[there] if first else ranks[place] >= ranks[there]:
+            best[mine] = place
+    return list(best.values())
 
 
 def codes_of(columns: Sequence[Any]) -> Any:

@@ -8,12 +8,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from sparkml_lifecycle.lake.files import damaged, files_of, read
 from sparkml_lifecycle.lake.rows import Row, empty, schema
+from sparkml_lifecycle.lake.where import Where
 from sparkml_lifecycle.storage import Storage
 
 _MOST_ROWS_OF_A_FILE, _MOST_ROWS = 50_000, 200_000
@@ -22,6 +23,7 @@ _AFTER_ALL = 2**62
 _MOST_BYTES, _WORTH_REMEMBERING = 64 * 2**20, 10_000
 _FILE = "__filename"
 _WORTH_A_DATA_SET, _WORTH_A_THREAD = 4, 8
+_WORTH_AN_INDEX, _MOST_ROWS_OF_AN_INDEX = 8, 1_000
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,15 @@ class Parts:
         All other rows have at most this ``seq``; None where there are none.
     older : frozenset of str
         The paths of the files with the other rows.
+    places : mapping of (str, str) to mapping of str to sequence of int
+        Of a small piece, by its path, the rows with each value of a text column, as far as it was asked for.
     """
 
     pieces: Mapping[str, Any]
     since: int | None
     older: frozenset[str]
     schema: Any
+    places: dict[tuple[str, str], dict[str, list[int]]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def recent(self) -> Any:
@@ -49,6 +54,37 @@ class Parts:
         import pyarrow as pa
 
         return pa.concat_tables(self.pieces.values()) if self.pieces else empty(self.schema)
+
+    def fitting(self, where: Where) -> Any:
+        """The rows of the newest files that fit, exactly; of many files those are left out that hold none."""
+        import pyarrow as pa
+
+        if len(self.pieces) < _WORTH_AN_INDEX or not where.among:
+            return where.of(self.recent)
+        column, wanted = next(iter(where.among.items()))
+        is_one = len(where.among) == len(wanted) == 1 and where.as_of is None
+        found, masked = [], []
+        for path, piece in self.pieces.items():
+            held = self._places(path, piece, column)
+            if held is not None and is_one:
+                found += [piece.slice(place, 1) for place in held.get(wanted[0], ())]
+            elif held is None or not held.keys().isdisjoint(wanted):
+                masked.append(piece)
+        if masked:
+            found.append(where.of(pa.concat_tables(masked)))
+        return pa.concat_tables(found) if found else empty(self.schema)
+
+    def _places(self, path: str, piece: Any, column: str) -> Mapping[str, Sequence[int]] | None:
+        """Of each value of a text column of a piece the rows with it; None of a large one."""
+        if piece.num_rows > _MOST_ROWS_OF_AN_INDEX:
+            return None
+        found = self.places.get((path, column))
+        if found is None:
+            found = {}
+            for place, value in enumerate(piece[column].to_pylist()):
+                found.setdefault(value, []).append(place)
+            self.places[path, column] = found
+        return found
 
 
 class Recent:
@@ -60,6 +96,7 @@ class Recent:
         self._lock = threading.Lock()
         self._pieces: dict[str, Any] = {}
         self._last: tuple[int, Parts | None] = (-1, None)
+        self._places: dict[tuple[str, str], dict[str, list[int]]] = {}
         self._older: frozenset[str] = frozenset()
         self._answers: OrderedDict[str, Any] = OrderedDict()
 
@@ -71,7 +108,9 @@ class Recent:
             files = files_of(handle)
             recent, since = divided(files)
             older = frozenset(file["path"] for file in files).difference(recent)
-            parts = Parts(self._read(recent), since, older, self._schema)
+            pieces = self._read(recent)
+            self._places = {key: found for key, found in self._places.copy().items() if key[0] in pieces}
+            parts = Parts(pieces, since, older, self._schema, self._places)
             self._last = version, parts
         return parts
 

@@ -151,6 +151,7 @@ class Table(Generic[R]):
         self._ahead: list[Any] = []
         self._recent = Recent(row_type, storage)
         self._groups: Groups[Any] = Groups(row_type)
+        self._answered: tuple[Parts | None, Any, Any] = (None, None, None)
         # the file of the lake, which never changes: it tells a lake from one that was put in its place
         self._marker = storage.local_path.parent / LAKE_FILE if storage.is_local else None
         self._seen: Any = None
@@ -225,7 +226,7 @@ class Table(Generic[R]):
         if snapshot is not None:
             return self._rows_at(snapshot, where, columns)
         if (parts := self._in_memory()) is not None:
-            return where.of(parts.recent).select(list(columns or parts.schema.names))
+            return parts.fitting(where).select(list(columns or parts.schema.names))
         try:
             return self._rows_at(self.snapshot(), where, columns)
         except (StorageError, FileNotFoundError):
@@ -243,7 +244,16 @@ class Table(Generic[R]):
         """
         kind = self.row_type
         wanted = [*dict.fromkeys([*kind.KEY, "seq", "at", "writer", *columns])] if columns is not None else None
-        return order.latest(self.rows(where, wanted), kind.KEY, first=kind.KEEP == "first")
+        parts = None if where.is_nothing else self._in_memory()
+        if parts is None:
+            return order.latest(self.rows(where, wanted), kind.KEY, first=kind.KEEP == "first")
+        # what is asked before a step is often asked again after it
+        seen, asked, found = self._answered
+        if seen is not parts or asked != (where, wanted):
+            rows = parts.fitting(where).select(wanted or parts.schema.names)
+            found = order.latest(rows, kind.KEY, first=kind.KEEP == "first")
+            self._answered = parts, (where, wanted), found
+        return found
 
     def parts(self, snapshot: Snapshot) -> Parts:
         """A snapshot in two parts: the newest rows, which are in memory, and how far the others go."""
@@ -267,7 +277,7 @@ class Table(Generic[R]):
 
         names = list(columns or rows.schema(self.row_type).names)
         parts = self.parts(snapshot)
-        found = [where.of(parts.recent).select(names)]
+        found = [parts.fitting(where).select(names)]
         if parts.since is not None:
             picked = ", ".join(map(name, dict.fromkeys([*names, *where.columns])))
             sql = f"select {picked} from {name(self.row_type.TABLE)} where {where.sql()} and seq <= {parts.since}"
@@ -515,6 +525,7 @@ class Table(Generic[R]):
         self._handle, self._tail, self._reading, self._ahead = None, None, threading.local(), []
         self._recent = Recent(self.row_type, self.storage)
         self._groups = Groups(self.row_type)
+        self._answered = (None, None, None)
 
     def _next_seq(self, end: Any) -> int:
         """One more than whatever could have been read: the version, the ``seq`` of the table's rows and the writer's own last."""

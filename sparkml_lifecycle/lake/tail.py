@@ -314,7 +314,7 @@ class Tail:
         place = self._log / f"{version:020}.checkpoint.parquet"
         try:
             found = pq.ParquetFile(pa.BufferReader(place.read_bytes())).read(
-                ["add.path", "remove.path", "remove.deletionTimestamp"]
+                ["add.path", "remove.path", "remove.deletionTimestamp"], use_threads=False
             )
         except (OSError, pa.ArrowException) as error:
             # it stays as it is: who looks for its rows finds them or not
@@ -369,10 +369,11 @@ def _state(row_type: type[Row], checkpoint: bytes) -> tuple[list[dict[str, Any]]
     import pyarrow.parquet as pq
 
     try:
+        # by this thread: one of Arrow's own that lets go of Python's bytes while the interpreter ends would abort the process
         file = pq.ParquetFile(pa.BufferReader(checkpoint))
         if (
             "sidecar" in file.schema_arrow.names
-            and file.read(["sidecar"])["sidecar"].null_count < file.metadata.num_rows
+            and file.read(["sidecar"], use_threads=False)["sidecar"].null_count < file.metadata.num_rows
         ):
             return None
         content = file.read(["add.path", "add.size", "add.stats", "txn", "metaData", "protocol"], use_threads=False)

@@ -40,7 +40,7 @@ class Latest:
 
         points, fold = self._points.snapshot(fresh), self._fold.snapshot(fresh)
         parts = self._points.parts(points)
-        found = [LatestMetricRow.summarise(where.of(parts.recent).select(_POINT))]
+        found = [LatestMetricRow.summarise(parts.fitting(where).select(_POINT))]
         summaries = self._fold.rows(where, [*_SUMMARY, "covers"], fold)
         found.append(summaries.filter(pc.is_null(summaries["covers"])).select(_SUMMARY))
         since = parts.since

@@ -58,6 +58,8 @@ class TrackingStore:
         self._latest = Latest(lake)
         self._buffer = Buffer(lake, settings.flush_seconds, settings.flush_points)
         self._runs: OrderedDict[str, RunRow] = OrderedDict()
+        # where the files lie of runs that ended here
+        self._ended: dict[str, str] = {}
         self._params = Params(lake, settings.flush_seconds, self._flush_before_reading)
         self._lock = threading.RLock()
         renew_lock(self)
@@ -157,6 +159,11 @@ class TrackingStore:
         """Where a run's artifacts lie, as an absolute path or URI."""
         return absolute(self.lake, self._known(run_id).location)
 
+    def place_of_files(self, run_id: str) -> str:
+        """As :meth:`artifact_uri`, which never changes: of a run that ended here without asking whether it is still there."""
+        location = self._ended.get(run_id)
+        return self.artifact_uri(run_id) if location is None else absolute(self.lake, location)
+
     def absolute(self, location: str) -> str:
         """A stored location as an absolute path or URI."""
         return absolute(self.lake, location)
@@ -173,6 +180,7 @@ class TrackingStore:
         """Drop what this process remembers of a run."""
         with self._lock:
             self._runs.pop(run_id, None)
+            self._ended.pop(run_id, None)
             self._params.forget(run_id)
 
     # -- logging ---------------------------------------------------------------------------------------------------------
@@ -380,6 +388,9 @@ class TrackingStore:
         with self._lock:
             if self._runs.get(row.run_id) is row:
                 self.forget(row.run_id)
+                self._ended[row.run_id] = row.location
+                if len(self._ended) > _MOST_RUNS:
+                    del self._ended[next(iter(self._ended))]
 
     def _newest(self, run_id: str) -> RunRow:
         # the row that this process wrote last may still wait in memory; what somebody else wrote in between counts

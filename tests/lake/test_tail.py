@@ -3,10 +3,13 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +23,7 @@ from sparkml_lifecycle.lake import table as table_module
 from sparkml_lifecycle.lake.tail import Tail
 from tests.lake.points import Point, Turn, point
 
+ROOT = Path(__file__).parents[2]
 NOW = int(time.time() * 1000)
 
 
@@ -538,3 +542,27 @@ def test_long_and_odd_values_have_statistics_that_are_true(points):
     assert datetime.fromisoformat(said["minValues"]["at"]) <= content["at"][0].as_py().astimezone(UTC)
     first = rows.to_arrow(Point, [replace(point("a"), at=datetime(1, 1, 1, tzinfo=UTC))])
     assert files.statistics(first, Point)["minValues"]["at"] == "0001-01-01T00:00:00.000Z"
+
+
+_COUNTING = """
+import os, sys
+import pyarrow.parquet
+from sparkml_lifecycle.lake import Lake
+from sparkml_lifecycle.lake.tail import Tail
+from tests.lake.points import Turn
+turns = Lake(sys.argv[1]).table(Turn)
+before = len(os.listdir("/proc/self/task"))
+tail = Tail.opened(turns.storage, Turn)
+assert tail.version() == 31, tail.version()
+assert not tail._knows(tail._checkpoint[1], [{"add": {"path": "none"}}])
+print(before, len(os.listdir("/proc/self/task")))
+"""
+
+
+def test_reading_a_checkpoint_leaves_no_thread_behind_that_could_abort_the_process_at_its_end(turns):
+    for _ in range(31):
+        turns.claim(next_turn)
+    turns._tidying.wait()
+    command = [sys.executable, "-c", _COUNTING, turns.storage.uri.removesuffix("/turns")]
+    before, after = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert before == after

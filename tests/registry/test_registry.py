@@ -7,10 +7,12 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle import pyfunc
+from sparkml_lifecycle import maintenance, pyfunc
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.errors import AlreadyExists, IntegrityError, InvalidInput, NotAllowed, NotFound
+from sparkml_lifecycle.lake import Lake
 from sparkml_lifecycle.registry.store import Registry
+from sparkml_lifecycle.tracking.store import TrackingStore
 from tests.registry.models import FRAME, log_mean, save_mean
 
 
@@ -480,3 +482,17 @@ def test_a_download_goes_beside_what_is_there(client, source, tmp_path):
     there = client.resolve("models:/churn/1", tmp_path / "full")
     assert (there / "other.txt").exists()
     assert (there / "MLmodel").exists()
+
+
+def test_a_run_that_another_process_removed_for_good_is_said_to_be_so_and_registers_nothing(client):
+    _, run_id = log_mean(client, 2.0)
+    other = LifecycleClient(client.tracking_uri)
+    other._store = TrackingStore(Lake(client.tracking_uri))
+    other.delete_run(run_id)
+    maintenance.collect(other)
+    client.create_registered_model("churn")
+    for source, of_run in ((f"runs:/{run_id}/model", None), (f"{client.tracking_uri}/nothing", run_id)):
+        with pytest.raises(NotFound, match=f"{run_id}.*removed for good"):
+            client.create_model_version("churn", source, of_run)
+    assert client.get_latest_versions("churn") == []
+    other.close()
