@@ -28,6 +28,8 @@ from sparkml_lifecycle.storage import Storage, said
 from sparkml_lifecycle.storage.filesystem import link_new
 
 CHECKPOINT_EVERY = 20
+# a checkpoint that holds thousands of removed files takes as long as some thirty commits
+_LARGE_CHECKPOINT, _EVERY_LARGE = 2**19, 100
 _PATIENCE = 1000
 _A_MOMENT = 5.0
 _UNDERSTOOD = (1, 2)
@@ -75,6 +77,7 @@ class Tail:
         self._claimed: dict[str, int] = {}
         # what names the newest checkpoint, as it was when it was read, and the version of that
         self._checkpoint: tuple[Any, int] = (None, -1)
+        self._checkpoint_every = CHECKPOINT_EVERY
         self._caught_up: tuple[float, float] | None = None
         self.largest_seq = largest_seq(files)
         self.small = sum(is_small(file["size_bytes"]) for file in files)
@@ -173,10 +176,18 @@ class Tail:
         try:
             mark = self._mark()
             if mark != self._checkpoint[0]:
-                self._checkpoint = mark, int(json.loads((self._log / "_last_checkpoint").read_bytes())["version"])
+                version = int(json.loads((self._log / "_last_checkpoint").read_bytes())["version"])
+                self._checkpoint = mark, version
+                self._checkpoint_every = self._interval(version)
         except FileNotFoundError:
             return False
         return self._checkpoint[1] > self._version
+
+    def _interval(self, version: int) -> int:
+        with suppress(FileNotFoundError):
+            if os.stat(self._log / f"{version:020}.checkpoint.parquet").st_size > _LARGE_CHECKPOINT:
+                return _EVERY_LARGE
+        return CHECKPOINT_EVERY
 
     def _mark(self) -> tuple[int, int]:
         """What is another whenever a checkpoint was made."""
@@ -269,7 +280,7 @@ class Tail:
             if self._link(version, content.encode()):
                 self._check_place(version, actions)
                 self._take(actions)
-                self.asks_for_checkpoint |= (version + self._phase) % CHECKPOINT_EVERY == 0
+                self.asks_for_checkpoint |= (version + self._phase) % self._checkpoint_every == 0
                 return
             time.sleep(random.random() * 0.001 * min(attempt, 20))
             if not self.catch_up():

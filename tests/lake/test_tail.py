@@ -349,6 +349,19 @@ def test_a_checkpoint_is_made_where_it_is_due(points):
     assert len(keys(points)) == 22
 
 
+def test_a_large_checkpoint_is_made_more_rarely(points, monkeypatch):
+    for number in range(22):
+        points.append([point(str(number))])
+    monkeypatch.setattr(tail, "_LARGE_CHECKPOINT", 1000)
+    for number in range(120):
+        points.append([point(f"more {number}")])
+    made = [int(path.name[:20]) for path in (points.storage.local_path / "_delta_log").glob("*.checkpoint.parquet")]
+    # the process learns of it at the second one
+    assert len(made) == 3
+    assert max(made) - sorted(made)[1] > 20
+    assert len(keys(points)) == 142
+
+
 def shorten(points, gone):
     """Others commit and clean the log: of its JSON files those with an index that ``gone`` lets through are deleted."""
     for number in range(3):
