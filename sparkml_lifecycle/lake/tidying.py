@@ -98,4 +98,4 @@ class Tidying:
         if now - self._cleaned < _CLEAN_SECONDS:
             return
         self._cleaned = now
-        log.clean(self._storage)
+        log.clean(self._storage, in_passing=True)
