@@ -18,7 +18,7 @@ _LOG = "_delta_log"
 def clean(table: Storage, many: int = MANY, settled_seconds: float = _SETTLED_SECONDS, in_passing: bool = False) -> int:
     """Delete the log files below the newest settled checkpoint, if there are more than ``many``; returns how many.
 
-    ``in_passing`` of thousands only the oldest quarter: a writer that goes on meanwhile should not notice.
+    ``in_passing`` of thousands only the oldest sixteenth: a writer that goes on meanwhile should not notice.
     A checkpoint is settled once it is a minute old, so that a reader that has just listed the log still finds what it saw.
     delta-rs' own cleaning goes by age (10 minutes at least) and leaves a busy table thousands of files.
     """
@@ -32,7 +32,7 @@ def clean(table: Storage, many: int = MANY, settled_seconds: float = _SETTLED_SE
     old = [name for name, version in versions.items() if version < max(settled, default=0)]
     if len(old) <= many:
         return 0
-    old = sorted(old)[: max(many, len(old) // 4)] if in_passing else sorted(old)
+    old = sorted(old)[: max(many, len(old) // 16)] if in_passing else sorted(old)
     for name in old:
         _delete(table, name)
     return len(old)
