@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sparkml_lifecycle as ml
-from sparkml_lifecycle.cli import flights, models, terminal
+from sparkml_lifecycle.cli import flights, model_tables, terminal
 from sparkml_lifecycle.entities import ModelVersion
 from sparkml_lifecycle.errors import MissingLibrary, NotAllowed, NotFound, ScoringError
 from sparkml_lifecycle.spark import check_installed, delta_jars, fetch_delta_jars, get_spark, submit_arguments
@@ -174,7 +174,7 @@ def put_into_production(console: "Console", uri: str, run_id: str) -> ModelVersi
         client, MODEL, version.version, ["Production", "@champion"], REQUIRED, check_signature=True, check_load=True,
         comment="the best of the demo",
     )  # fmt: skip
-    console.print(models.gate_table(verdict))
+    console.print(model_tables.gate_table(verdict))
     if not verdict.passed:
         raise NotAllowed(f"Version {version.version} of {MODEL} did not pass its gate: sparkml models history {MODEL}.")
     terminal.tick(console, f"version {version.version} is in Production and {CHAMPION} now")
