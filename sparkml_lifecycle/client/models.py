@@ -420,21 +420,25 @@ class RegisteredModels:
             integrity.verified(self._fetched, original)
             copied = f"models:/{original.name}/{original.version}"
             return Files(original.source, original.digest, original.model_digest, original.run_id, run_link, copied)
+        if run_id is not None and not (isinstance(parsed, uris.RunUri) and parsed.run_id == run_id):
+            self._store.artifact_uri(run_id)
         if isinstance(parsed, uris.RunUri):
-            place = uris.join(self._store.place_of_files(parsed.run_id), parsed.path)
-            run_id = run_id or parsed.run_id
-        else:
-            place = parsed.text
-        if run_id is not None:
-            self._store.place_of_files(run_id)
-        try:
-            found = integrity.taken(self._fetched(place), place)
-        except (InvalidInput, NotFound):
-            if run_id is not None:
-                # another process may have removed it, which says more
-                self._store.artifact_uri(run_id)
-            raise
+            place, found = self._taken_of_run(parsed)
+            return Files(place, found.files, found.model, run_id or parsed.run_id, run_link)
+        place = parsed.text
+        found = integrity.taken(self._fetched(place), place)
         return Files(place, found.files, found.model, run_id or self._run_of(found.run_id), run_link)
+
+    def _taken_of_run(self, source: uris.RunUri) -> tuple[str, integrity.Taken]:
+        place = uris.join(self._store.place_of_files(source.run_id), source.path)
+        try:
+            return place, integrity.taken(self._fetched(place), place)
+        except (InvalidInput, NotFound):
+            # another process may have removed the run since it ended here, or brought it back elsewhere
+            now = uris.join(self._store.artifact_uri(source.run_id), source.path)
+            if now == place:
+                raise
+        return now, integrity.taken(self._fetched(now), now)
 
     def _run_of(self, run_id: str | None) -> str | None:
         """The run that a model says it is from, if that is in this lake."""

@@ -52,7 +52,7 @@ class Content:
         """The rows of a file with the columns of an Arrow schema."""
         return read(self.storage, path, target)
 
-    def put_together(self, path: str, rows: Any) -> None:
+    def put_together(self, files: list[dict[str, Any]], path: str, rows: Any) -> None:
         """Told of the file that has taken the place of others, once it has."""
 
 
@@ -75,16 +75,22 @@ class Followed(Content):
     def end(self) -> Any:
         """As :meth:`Content.end`, without reading what is known."""
         tail = self._follow()
-        return tail if tail is not None and tail.knows_all else super().end()
+        if tail is None or not tail.knows_all:
+            return super().end()
+        # as it is now: what it is held against when the files are replaced
+        tail.remember(IDENTIFIER)
+        return tail
 
     def rows(self, path: str, target: Any) -> Any:
         """As :meth:`Content.rows`, out of memory where they are there."""
         known = self._recent.known(path)
         return known if known is not None and known.schema.equals(target) else super().rows(path, target)
 
-    def put_together(self, path: str, rows: Any) -> None:
-        """Remember the rows of the new file."""
-        self._recent.remember(path, rows)
+    def put_together(self, files: list[dict[str, Any]], path: str, rows: Any) -> None:
+        """Remember the rows of the new file in the place of the others'."""
+        # a program that knows more columns may have written the others
+        if path and rows.schema.equals(schema(self.row_type)):
+            self._recent.replace([file["path"] for file in files], path, rows)
 
 
 def no_summary() -> SumUp:
@@ -167,7 +173,7 @@ def rewrite(
                     continue
                 tried[path] = len(files)
             _replace(content, handle, files, path, rows)
-            content.put_together(path, rows)
+            content.put_together(files, path, rows)
             return len(files)
         except (DeltaError, OSError, StorageError):
             # an error does not say whether the commit landed; the next round looks

@@ -62,7 +62,8 @@ class Groups(Generic[C]):
 
     def remember(self, path: str, rows: Sequence[C]) -> None:
         """Take the rows of a file that was just written, so that they are not made again."""
-        self._written[path] = rows
+        if self._known:
+            self._written[path] = rows
 
     def of(self, parts: Parts, column: str, value: str, read: Callable[[Where], Any]) -> Group[C]:
         """The rows with ``value`` in a column, of a table in two parts; ``read`` gives all rows that fit, as an Arrow table."""

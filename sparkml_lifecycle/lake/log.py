@@ -1,5 +1,6 @@
 """Keeping ``_delta_log`` short: an append costs some 12 µs for each file in it."""
 
+import json
 import os
 import re
 import time
@@ -28,7 +29,13 @@ def clean(table: Storage, many: int = MANY, settled_seconds: float = _SETTLED_SE
         return 0
     before = time.time() - settled_seconds
     checkpoints = [name for name in versions if name.endswith(".checkpoint.parquet")]
-    settled = [versions[name] for name in checkpoints if _modified(table, name, times[name]) <= before]
+    # one that is not named yet is not looked for: whoever commits takes the log for whole above the one that is
+    named = _named(table)
+    settled = [
+        versions[name]
+        for name in checkpoints
+        if versions[name] <= named and _modified(table, name, times[name]) <= before
+    ]
     old = [name for name, version in versions.items() if version < max(settled, default=0)]
     if len(old) <= many:
         return 0
@@ -45,6 +52,13 @@ def _times(table: Storage) -> dict[str, float | None]:
     with suppress(FileNotFoundError):
         return dict.fromkeys(os.listdir(table.local_path / _LOG))
     return {}
+
+
+def _named(table: Storage) -> int:
+    try:
+        return int(json.loads(table.read_bytes(f"{_LOG}/_last_checkpoint"))["version"])
+    except (NotFound, ValueError, KeyError, TypeError):
+        return -1
 
 
 def _modified(table: Storage, name: str, known: float | None) -> float:

@@ -23,7 +23,7 @@ _AFTER_ALL = 2**62
 _MOST_BYTES, _WORTH_REMEMBERING = 64 * 2**20, 10_000
 _FILE = "__filename"
 _WORTH_A_DATA_SET, _WORTH_A_THREAD = 4, 8
-_WORTH_AN_INDEX, _MOST_ROWS_OF_AN_INDEX = 8, 1_000
+_WORTH_AN_INDEX, _MOST_ROWS_OF_AN_INDEX, _A_HANDFUL = 8, 1_000, 20
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,23 @@ class Parts:
             return where.of(self.recent)
         column, wanted = next(iter(where.among.items()))
         is_one = len(where.among) == len(wanted) == 1 and where.as_of is None
-        found, masked = [], []
+        found, rows = [], []
         for path, piece in self.pieces.items():
             held = self._places(path, piece, column)
-            if held is not None and is_one:
-                found += [piece.slice(place, 1) for place in held.get(wanted[0], ())]
-            elif held is None or not held.keys().isdisjoint(wanted):
-                masked.append(piece)
-        if masked:
-            found.append(where.of(pa.concat_tables(masked)))
-        return pa.concat_tables(found) if found else empty(self.schema)
+            if held is None or not held.keys().isdisjoint(wanted):
+                found.append(piece)
+                is_one = is_one and held is not None
+            if is_one and held is not None:
+                rows += [(piece, place) for place in held.get(wanted[0], ())]
+                is_one = len(rows) <= _A_HANDFUL
+        if not found:
+            return empty(self.schema)
+        # a slice each is quick to cut, and slow to use where they are many
+        return (
+            pa.concat_tables([piece.slice(place, 1) for piece, place in rows])
+            if is_one
+            else where.of(pa.concat_tables(found))
+        )
 
     def _places(self, path: str, piece: Any, column: str) -> Mapping[str, Sequence[int]] | None:
         """Of each value of a text column of a piece the rows with it; None of a large one."""
@@ -118,6 +125,13 @@ class Recent:
         """Take the rows of a file that was just written, so that it is not read."""
         with self._lock:
             self._pieces[path] = rows
+
+    def replace(self, gone: Sequence[str], path: str, rows: Any) -> None:
+        """Take the rows of a file that stands for others, if all of those are in memory: who only writes remembers nothing."""
+        with self._lock:
+            there = [one for one in gone if self._pieces.pop(one, None) is not None]
+            if len(there) == len(gone) and rows.num_rows <= _MOST_ROWS_OF_A_FILE:
+                self._pieces[path] = rows
 
     def known(self, path: str) -> Any:
         """The rows of a file, if they are in memory, as an Arrow table; else None."""

@@ -248,11 +248,12 @@ class Table(Generic[R]):
         if parts is None:
             return order.latest(self.rows(where, wanted), kind.KEY, first=kind.KEEP == "first")
         # what is asked before a step is often asked again after it
+        question = (tuple((column, tuple(values)) for column, values in where.among.items()), wanted)
         seen, asked, found = self._answered
-        if seen is not parts or asked != (where, wanted):
+        if seen is not parts or asked != question or where.as_of is not None:
             rows = parts.fitting(where).select(wanted or parts.schema.names)
             found = order.latest(rows, kind.KEY, first=kind.KEEP == "first")
-            self._answered = parts, (where, wanted), found
+            self._answered = (None, None, None) if where.as_of is not None else (parts, question, found)
         return found
 
     def parts(self, snapshot: Snapshot) -> Parts:

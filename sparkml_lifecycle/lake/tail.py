@@ -141,6 +141,10 @@ class Tail:
                 self._claimed[identifier] = int(found)
         return found
 
+    def remember(self, identifier: str) -> None:
+        """Hold on to the last version under an identifier, as far as was followed: what is looked up later may be newer."""
+        self._claimed[identifier] = self.transaction_version(identifier) or 0
+
     def live(self) -> list[dict[str, Any]]:
         """The table's files, as :func:`sparkml_lifecycle.lake.files.files_of` says."""
         return list(self._files.values())
@@ -158,6 +162,7 @@ class Tail:
 
     def catch_up(self) -> bool:
         """Follow the log to its end; False where that cannot be done from here, and the table must be opened anew."""
+        self._caught_up = None
         try:
             while (commit := self._commit(self._version + 1)) is not None:
                 actions = [json.loads(line) for line in commit.splitlines() if line]
@@ -169,7 +174,8 @@ class Tail:
         now = _clocks()
         # where the newest known commit has gone, those that came after it may have gone too; and below a checkpoint one alone may
         is_whole = self._is_there(self._version) and not self._is_behind_a_checkpoint()
-        self._caught_up = now if is_whole else None
+        if is_whole:
+            self._caught_up = now
         return is_whole
 
     def _is_behind_a_checkpoint(self) -> bool:
@@ -200,7 +206,7 @@ class Tail:
             return False
         with suppress(FileNotFoundError):
             return self._mark() == self._checkpoint[0] and all(
-                now - then < _A_MOMENT for now, then in zip(_clocks(), self._caught_up, strict=True)
+                abs(now - then) < _A_MOMENT for now, then in zip(_clocks(), self._caught_up, strict=True)
             )
         return False
 

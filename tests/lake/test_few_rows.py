@@ -1,12 +1,13 @@
 """The short ways for a few rows, beside the ways that they shorten."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkml_lifecycle.lake import Where, order, recent, rows
+from sparkml_lifecycle.lake import Lake, Where, order, recent, rows
 from sparkml_lifecycle.lake.recent import Parts
 from tests.lake.points import Tag
 
@@ -63,3 +64,29 @@ def test_of_large_pieces_no_index_is_made(monkeypatch):
     assert parts.fitting(Where({"key": ["b"]})).num_rows == 8
     assert parts.fitting(Where({"key": ["a"]})).num_rows == 17
     assert list(parts.places) == [("0", "key")]
+
+
+def test_an_answer_of_many_rows_has_no_more_chunks_than_there_are_files():
+    tags = [Tag(at=START, key="a", value=str(n), seq=n) for n in range(50)]
+    parts = Parts({str(n): table_of(tags) for n in range(9)}, None, frozenset(), rows.schema(Tag))
+    found = parts.fitting(Where({"key": ["a"]}))
+    assert found.num_rows == 450
+    assert found["key"].num_chunks <= 9
+
+
+def test_what_was_answered_is_not_the_answer_to_what_only_compares_equal(tmp_path):
+    table = Lake(tmp_path).table(Tag)
+    zone = ZoneInfo("Europe/Berlin")
+    # the hour that comes twice
+    early, late = (datetime(2025, 10, 26, 2, 30, tzinfo=zone, fold=fold) for fold in (0, 1))
+    assert early == late
+    between = datetime(2025, 10, 26, 1, 0, tzinfo=UTC)
+    table.append([Tag(at=between - timedelta(hours=1), key="a", value="first")])
+    table.append([Tag(at=between, key="a", value="second")])
+    assert [row.value for row in table.latest(Where({"key": ["a"]}, early))] == ["first"]
+    assert [row.value for row in table.latest(Where({"key": ["a"]}, late))] == ["second"]
+    table.append([Tag(at=between, key="b", value="other")])
+    asked = ["a"]
+    assert len(table.latest(Where({"key": asked}))) == 1
+    asked.append("b")
+    assert len(table.latest(Where({"key": asked}))) == 2

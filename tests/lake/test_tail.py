@@ -18,7 +18,7 @@ from deltalake import DeltaTable, Field
 from deltalake.schema import PrimitiveType
 
 from sparkml_lifecycle.errors import StorageError
-from sparkml_lifecycle.lake import Change, Lake, files, rows, tail
+from sparkml_lifecycle.lake import Change, Lake, files, log, rows, tail
 from sparkml_lifecycle.lake import table as table_module
 from sparkml_lifecycle.lake.tail import Tail
 from tests.lake.points import Point, Turn, point
@@ -423,6 +423,23 @@ def test_a_commit_after_a_long_wait_is_looked_at_even_where_no_checkpoint_is_nam
     monkeypatch.undo()
     assert keys(points) == sorted(["a", "mine", "other-0", "other-1", "other-2"])
     assert not place.exists()
+
+
+def test_what_cleans_at_once_takes_nothing_above_the_checkpoint_that_is_named(points):
+    for number in range(4):
+        points.append([point(str(number))])
+    log_of = points.storage.local_path / "_delta_log"
+    handle_of(points).create_checkpoint()
+    named = (log_of / "_last_checkpoint").read_bytes()
+    points.append([point("later")])
+    handle_of(points).create_checkpoint()
+    (log_of / "_last_checkpoint").write_bytes(named)
+    version = json.loads(named)["version"]
+    assert log.clean(points.storage, many=0, settled_seconds=-1) == version
+    assert (log_of / f"{version:020}.json").exists()
+    (log_of / "_last_checkpoint").write_text("half")
+    assert log.clean(points.storage, many=0, settled_seconds=-1) == 0
+    assert len(keys(points)) == 5
 
 
 def test_a_stray_commit_of_somebody_else_leads_nobody_astray(points):

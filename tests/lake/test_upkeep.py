@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 from deltalake import DeltaTable
@@ -11,6 +12,7 @@ from deltalake import DeltaTable
 from sparkml_lifecycle.errors import StorageError
 from sparkml_lifecycle.lake import Lake, Where, compaction, recent, upkeep
 from sparkml_lifecycle.lake.files import small_files
+from sparkml_lifecycle.lake.order import now
 from sparkml_lifecycle.settings import Settings
 from sparkml_lifecycle.storage.filesystem import part
 from sparkml_lifecycle.tracking.store import TrackingStore
@@ -304,6 +306,32 @@ def test_what_is_done_in_passing_reads_nothing_that_the_process_knows(points, tm
     there = Lake(tmp_path).table(Point).to_arrow().sort_by("seq")
     assert there.slice(0, 25).equals(wanted)
     assert points.to_arrow().sort_by("seq").equals(there)
+
+
+def test_a_program_of_before_goes_on_reading_what_it_compacts_with_columns_that_it_does_not_know(tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class Newer(Point):
+        extra: str | None = None
+
+    table = Lake(tmp_path).table(Point)
+    table.append([point("first")])
+    Lake(tmp_path).table(Newer).append([Newer(at=now(), key="newer", value=1.0, extra="kept")])
+    table._tidying.compact_at = 20
+    for number in range(45):
+        table.append([point(str(number))])
+        assert table.rows(Where({"key": ["first", "newer"]})).num_rows == 2
+        assert table.to_arrow().num_rows == number + 3
+    assert len(small_files(table.snapshot().handle)) < 45
+    assert Lake(tmp_path).table(Newer).to_arrow()["extra"].drop_null().to_pylist() == ["kept"]
+
+
+def test_a_process_that_only_writes_keeps_no_rows_in_memory(tmp_path):
+    table = Lake(tmp_path).table(Point)
+    table._tidying.compact_at = 20
+    for number in range(60):
+        table.append([point(str(number))] * 10)
+    assert len(small_files(table.snapshot().handle)) < 60
+    assert table._recent._pieces == {}
 
 
 @pytest.mark.parametrize("sizes", [[100, 1, 1, 1, 1], [50, *[1] * 9], [1000, 100, 20, 4, 1], [1], [1, 1, 1, 1, 100]])

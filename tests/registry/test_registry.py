@@ -1,6 +1,7 @@
 """Registered models and their versions: MLflow's calls, and what becomes of a model's history."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,9 +11,10 @@ import sparkml_lifecycle as ml
 from sparkml_lifecycle import maintenance, pyfunc
 from sparkml_lifecycle.client import LifecycleClient
 from sparkml_lifecycle.errors import AlreadyExists, IntegrityError, InvalidInput, NotAllowed, NotFound
-from sparkml_lifecycle.lake import Lake
+from sparkml_lifecycle.lake import Lake, Where
 from sparkml_lifecycle.registry.store import Registry
 from sparkml_lifecycle.tracking.store import TrackingStore
+from sparkml_lifecycle.tracking.tables import RunRow
 from tests.registry.models import FRAME, log_mean, save_mean
 
 
@@ -484,15 +486,36 @@ def test_a_download_goes_beside_what_is_there(client, source, tmp_path):
     assert (there / "MLmodel").exists()
 
 
-def test_a_run_that_another_process_removed_for_good_is_said_to_be_so_and_registers_nothing(client):
-    _, run_id = log_mean(client, 2.0)
+def another(client):
+    """A client as of another process."""
     other = LifecycleClient(client.tracking_uri)
     other._store = TrackingStore(Lake(client.tracking_uri))
+    return other
+
+
+@pytest.mark.parametrize("remove", [maintenance.collect, maintenance.purge])
+def test_a_run_that_another_process_removed_for_good_is_said_to_be_so_and_registers_nothing(client, source, remove):
+    _, run_id = log_mean(client, 2.0)
+    other = another(client)
     other.delete_run(run_id)
-    maintenance.collect(other)
+    remove(other, *([[run_id]] if remove is maintenance.purge else []))
     client.create_registered_model("churn")
-    for source, of_run in ((f"runs:/{run_id}/model", None), (f"{client.tracking_uri}/nothing", run_id)):
-        with pytest.raises(NotFound, match=f"{run_id}.*removed for good"):
-            client.create_model_version("churn", source, of_run)
+    for place, of_run in ((f"runs:/{run_id}/model", None), (f"runs:/{run_id}/model", run_id), (source, run_id)):
+        with pytest.raises(NotFound, match=f"{run_id}.*removed for good|no run '{run_id}'"):
+            client.create_model_version("churn", place, of_run)
     assert client.get_latest_versions("churn") == []
-    other.close()
+
+
+def test_a_run_that_was_brought_back_elsewhere_is_registered_from_there(client):
+    _, run_id = log_mean(client, 2.0)
+    other = another(client)
+    runs = other._store.lake.table(RunRow)
+    [row] = runs.latest(Where({"run_id": [run_id]}))
+    elsewhere = other.create_experiment("elsewhere")
+    maintenance.purge(other, [run_id])
+    place = f"artifacts/{elsewhere}/{run_id}/artifacts"
+    runs.append([replace(row, experiment_id=elsewhere, location=place)])
+    save_mean(f"{client.tracking_uri}/{place}/model", 3.0)
+    made = client.register_model(f"runs:/{run_id}/model", "churn")
+    assert made.source == f"{client.tracking_uri}/{place}/model"
+    assert answers("models:/churn/1") == [3.0, 3.0]
