@@ -71,7 +71,7 @@ def killed_compactions(uri, rounds):
             store.flush()
         before = files(uri)
         process = started("compact", uri)
-        time.sleep(random.uniform(0.0, 0.2))
+        time.sleep(random.uniform(0.0, 0.4))
         process.send_signal(signal.SIGKILL)
         said = process.communicate(timeout=60)[0]
         half_way += said == "" and before != files(uri)
