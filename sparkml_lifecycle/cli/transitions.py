@@ -7,6 +7,7 @@ import typer
 from sparkml_lifecycle.cli import model_names, model_tables, named, shown, terminal
 
 commands = typer.Typer()
+WaitingOption = Annotated[str | None, typer.Option("--stage", metavar="STAGE", help="Which, where several wait.")]
 
 
 @commands.command(
@@ -100,7 +101,7 @@ def requests(
 def approve(
     name: model_names.NameArgument,
     version: model_names.VersionArgument,
-    to: Annotated[str | None, typer.Option("--stage", metavar="STAGE", help="Which, where several wait.")] = None,
+    to: WaitingOption = None,
     comment: model_names.CommentOption = None,
     lake: named.LakeOption = None,
     as_json: named.JsonOption = False,
@@ -119,7 +120,7 @@ def approve(
 def reject(
     name: model_names.NameArgument,
     version: model_names.VersionArgument,
-    to: Annotated[str | None, typer.Option("--stage", metavar="STAGE", help="Which, where several wait.")] = None,
+    to: WaitingOption = None,
     comment: model_names.CommentOption = None,
     lake: named.LakeOption = None,
     as_json: named.JsonOption = False,

@@ -609,8 +609,8 @@ class Registry:
     def _ids(self, name: str, as_of: datetime | None, seen: Snapshot) -> list[str]:
         """The models that ever had a name."""
         named = self._group("name", name, as_of, seen)
-        known, ids = self._named.get(name, (named, []))
-        news = named.since(known) if name in self._named else None
+        known, ids = self._named.get(name, (Group[RegistryRow](), []))
+        news = named.since(known)
         if news is None:
             news, ids = named.rows, []
         found = list(dict.fromkeys([*ids, *(row.model_id for row in news if row.what == What.MODEL)]))

@@ -160,7 +160,7 @@ class TrackingStore:
         return absolute(self.lake, self._known(run_id).location)
 
     def place_of_files(self, run_id: str) -> str:
-        """As :meth:`artifact_uri`, which never changes: of a run that ended here without asking whether it is still there."""
+        """As :meth:`artifact_uri`, of a run that ended here where they lay then: it may have been removed, or brought back elsewhere."""
         location = self._ended.get(run_id)
         return self.artifact_uri(run_id) if location is None else absolute(self.lake, location)
 
